@@ -1,0 +1,16 @@
+# linchpin::options: the warnings and sanitizers of our own targets. Linked PRIVATE, never exported.
+add_library(linchpin_options INTERFACE)
+add_library(linchpin::options ALIAS linchpin_options)
+
+target_compile_options(linchpin_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
+  -Wold-style-cast -Woverloaded-virtual -Wnull-dereference -Wimplicit-fallthrough
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Wthread-safety-beta>
+  $<$<CONFIG:Debug>:-g1>)
+
+if(LINCHPIN_SANITIZE)
+  list(JOIN LINCHPIN_SANITIZE "," linchpin_sanitizers)
+  target_compile_options(linchpin_options INTERFACE
+    -fsanitize=${linchpin_sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all -O1)
+  target_link_options(linchpin_options INTERFACE -fsanitize=${linchpin_sanitizers})
+endif()

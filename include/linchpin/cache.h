@@ -1,0 +1,180 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "linchpin/access.h"
+#include "linchpin/monitor.h"
+#include "linchpin/range.h"
+#include "linchpin/registrar.h"
+
+namespace linchpin {
+
+enum class Mode : std::uint8_t {
+  kOn,
+  kOff,  // Registers for each lease and keeps nothing: the meaning of kOn, none of its speed.
+};
+
+enum class Freshness : std::uint8_t {
+  kStrict,        // No Acquire that begins after an unmap began sees the old region.
+  kSynchronised,  // The same, for threads that synchronise with the one that unmapped.
+};
+
+enum class Unwatched : std::uint8_t {
+  kDrop,   // What no monitor can watch is registered for each lease, and not kept past it.
+  kTrust,  // The application calls Invalidate itself before such memory changes.
+};
+
+enum class IdleRemote : std::uint8_t {
+  kDeregister,  // A remote key dies with its last lease.
+  kKeep,        // Peers are trusted: registrations with remote rights are kept when idle.
+};
+
+struct CacheOptions {
+  Mode mode = Mode::kOn;
+  Freshness freshness = Freshness::kStrict;
+  Unwatched unwatched = Unwatched::kDrop;
+  IdleRemote idle_remote = IdleRemote::kDeregister;
+  // Bytes kept registered without a lease. 0: half of what RLIMIT_MEMLOCK leaves, or, where the
+  // process is exempt or unlimited, half of the machine's or cgroup's memory.
+  std::uint64_t max_idle_bytes = 0;
+  std::uint64_t max_held_bytes = 0;  // Bytes under lease. 0: what the kernel allows.
+  std::uint64_t max_regions = 0;     // 0: a quarter of what the device allows.
+  std::shared_ptr<MemoryMonitor> monitor;  // Null: MemoryMonitor::Shared().
+};
+
+// A snapshot of a cache's counters; each is explained in docs/stats.md. Bytes are bytes registered.
+struct CacheStats {
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+  std::uint64_t registrations = 0;
+  std::uint64_t deregistrations = 0;
+  std::uint64_t invalidations = 0;  // Regions taken out because their mapping changed.
+  std::uint64_t evictions = 0;      // Regions taken out to make room.
+  std::uint64_t retries = 0;        // Registrations made again because the mapping changed meanwhile.
+  std::uint64_t failures = 0;       // Acquires that returned an error.
+  std::uint64_t regions = 0;        // Registered now, in whatever state but leaked.
+  std::uint64_t bytes = 0;
+  std::uint64_t idle_bytes = 0;     // Without a lease, kept for the next.
+  std::uint64_t held_bytes = 0;     // Under one lease or more.
+  std::uint64_t deferred_bytes = 0;  // Waiting for the reaper.
+  std::uint64_t leases = 0;
+  std::uint64_t stale_regions = 0;  // Held, but out of the cache.
+  std::uint64_t leaked = 0;         // Registrations whose deregistration failed.
+  std::uint64_t unwatched = 0;      // Registrations not kept, because nothing watches their memory.
+  std::uint64_t reap_lag_us_max = 0;  // The longest that a dead region has waited for the reaper.
+};
+
+enum class LeaseState : std::uint8_t {
+  kValid,
+  kStale,    // Its mapping changed: the device still has the old pages.
+  kRevoked,  // Taken back although held.
+};
+
+namespace internal {
+class CacheCore;
+struct Region;
+}  // namespace internal
+
+// A holder's claim on registered memory. Move-only; gives the claim back on destruction, from any
+// thread, without waiting and without ever deregistering on that thread. A lease may outlive its
+// cache. A default-constructed or moved-from lease claims nothing; only assignment and destruction
+// may be called on it.
+//
+// Thread-safety: const calls may be made at once from any threads.
+class Lease final {
+ public:
+  Lease() = default;
+  Lease(Lease&& other) noexcept;
+  Lease& operator=(Lease&& other) noexcept;
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  ~Lease();
+
+  // The keys of the registrar's `device`. Requires: `device` is one of them.
+  std::uint32_t lkey(std::size_t device = 0) const;
+  std::uint32_t rkey(std::size_t device = 0) const;
+
+  Range range() const { return range_; }  // What was asked for.
+  Range registered() const;               // What the MR covers.
+  LeaseState state() const;
+  bool cached() const;  // Whether the registration is kept for others after this lease.
+
+  explicit operator bool() const { return region_ != nullptr; }
+
+ private:
+  friend class internal::CacheCore;
+  Lease(internal::CacheCore* core, internal::Region* region, Range range)
+      : core_(core), region_(region), range_(range) {}
+  void Release() noexcept;
+
+  internal::CacheCore* core_ = nullptr;  // Alive while a lease is out.
+  internal::Region* region_ = nullptr;
+  Range range_;
+};
+
+// A cache of memory registrations: bounded, and true under every change of the address space that
+// its monitor can see. What it cannot see it does not keep.
+//
+// A request is served by a region that contains it, with at least its rights, and with the same
+// ordering and on-demand-ness. Regions without remote rights are whole pages and may be larger than
+// the request; regions with remote rights are exactly the bytes and rights asked for.
+//
+// Thread-safety: all calls may be made at once from any threads. After fork, the cache is inert in
+// the child: Acquire is FailedPrecondition, and destruction touches no device.
+class RegistrationCache final {
+ public:
+  // Returns: the cache; InvalidArgument for a null registrar or options that contradict each
+  // other; ResourceExhausted or Unavailable when the reaper's thread cannot be made. A monitor that
+  // watches nothing is no error: nothing is then kept idle unless trusted.
+  static absl::StatusOr<std::unique_ptr<RegistrationCache>> Create(
+      std::shared_ptr<Registrar> registrar, CacheOptions options = {});
+
+  // Never aborts and never waits for leases: with leases out, no new ones are given, and each region
+  // is deregistered on its last release.
+  ~RegistrationCache();
+  RegistrationCache(const RegistrationCache&) = delete;
+  RegistrationCache& operator=(const RegistrationCache&) = delete;
+
+  // Returns: a lease on memory registered for at least `access`. On error the cache holds what it
+  // held before, less what was evicted for want of room:
+  //   InvalidArgument     null, length 0, wrap-around, unknown or contradictory rights, or longer
+  //                       than one region of the device can be
+  //   FailedPrecondition  the memory is not there or not with these rights (EFAULT); the cache is
+  //                       closed; a forked child's copy of a cache
+  //   ResourceExhausted   no room, although every idle region has been evicted
+  //   Aborted             the mapping changed during each of 4 registrations
+  //   otherwise           what the registrar said
+  absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
+
+  // No later Acquire sees what was registered in the range; leases on it turn stale. Cannot fail.
+  void Invalidate(const void* address, std::size_t length);
+
+  // Invalidate, and when it returns OK all registrations of the range have been deregistered, those
+  // that were in flight too. Returns: DeadlineExceeded when leases still hold some.
+  absl::Status Fence(const void* address, std::size_t length, absl::Duration timeout);
+
+  // Deregisters idle regions, least recently used first, until at most `bytes_to_keep` are idle.
+  // Returns: the idle bytes left.
+  std::size_t Trim(std::size_t bytes_to_keep);
+
+  // Waits for every lease, then deregisters everything. Acquire goes on working.
+  // Returns: DeadlineExceeded, naming the holders, when leases are still out; nothing is lost then.
+  absl::Status Drain(absl::Duration timeout);
+
+  // Drain, and no Acquire works afterwards. Returns: FailedPrecondition, naming the holders, when
+  // leases are still out after `timeout`; the cache then works on as before.
+  absl::Status Close(absl::Duration timeout);
+
+  CacheStats stats() const;
+
+ private:
+  explicit RegistrationCache(std::shared_ptr<internal::CacheCore> core);
+  std::shared_ptr<internal::CacheCore> core_;
+};
+
+}  // namespace linchpin

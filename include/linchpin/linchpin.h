@@ -1,0 +1,11 @@
+#pragma once
+
+// All of Linchpin's C++ API.
+
+#include "linchpin/access.h"     // IWYU pragma: export
+#include "linchpin/cache.h"      // IWYU pragma: export
+#include "linchpin/loopback.h"   // IWYU pragma: export
+#include "linchpin/monitor.h"    // IWYU pragma: export
+#include "linchpin/range.h"      // IWYU pragma: export
+#include "linchpin/registrar.h"  // IWYU pragma: export
+#include "linchpin/verbs.h"      // IWYU pragma: export

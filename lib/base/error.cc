@@ -1,0 +1,80 @@
+#include "lib/base/error.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace linchpin {
+namespace {
+
+absl::StatusCode CodeOf(int error) {
+  switch (error) {
+    case ENOMEM:
+    case ENOSPC:
+    case EMFILE:
+    case ENFILE:
+    case EDQUOT:
+    case EAGAIN:
+      return absl::StatusCode::kResourceExhausted;
+    case EFAULT:
+      return absl::StatusCode::kFailedPrecondition;
+    case EPERM:
+    case EACCES:
+      return absl::StatusCode::kPermissionDenied;
+    case EINVAL:
+      return absl::StatusCode::kInvalidArgument;
+    case EOPNOTSUPP:
+    case ENOSYS:
+      return absl::StatusCode::kUnimplemented;
+    case ENODEV:
+    case ENXIO:
+      return absl::StatusCode::kUnavailable;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+std::string_view RegistrationRemedy(int error) {
+  switch (error) {
+    case ENOMEM:
+      return "raise RLIMIT_MEMLOCK (ulimit -l), or hold fewer or smaller registrations";
+    case EFAULT:
+      return "map the whole range, with write permission if LocalWrite is asked for, and within the "
+             "end of its file; shared writable file mappings cannot be pinned on recent kernels";
+    case EPERM:
+      return "RLIMIT_MEMLOCK is 0: raise it (ulimit -l), or give the process CAP_IPC_LOCK";
+    case EINVAL:
+      return "ask for rights and a length that the device supports";
+    case EOPNOTSUPP:
+      return "the device cannot register this kind of memory (FS-DAX needs on-demand paging)";
+    default:
+      return "see the kernel log for what the device refused";
+  }
+}
+
+}  // namespace
+
+std::string ErrnoName(int error) {
+  const char* name = strerrorname_np(error);
+  return name != nullptr ? std::string(name) : absl::StrCat("errno ", error);
+}
+
+std::string ErrnoText(int error) {
+  const char* text = strerrordesc_np(error);
+  return text != nullptr ? absl::StrCat(ErrnoName(error), " (", text, ")") : ErrnoName(error);
+}
+
+absl::Status ErrnoToStatus(int error, std::string_view what, std::string_view remedy) {
+  return {CodeOf(error), absl::StrCat(absl::string_view(what.data(), what.size()), ": ",
+                                      ErrnoText(error), "; ",
+                                      absl::string_view(remedy.data(), remedy.size()))};
+}
+
+absl::Status RegistrationError(int error, std::string_view what, Range range) {
+  return ErrnoToStatus(
+      error, absl::StrCat(absl::string_view(what.data(), what.size()), " of ", range.ToString()),
+      RegistrationRemedy(error));
+}
+
+}  // namespace linchpin
