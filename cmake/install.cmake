@@ -1,23 +1,30 @@
-# Install, export and the relocatable .pc file.
+# Install and export: headers, library, CMake package and .pc file. All of it may be moved as a
+# whole after it was installed; tests/consumer does so.
 include(CMakePackageConfigHelpers)
+
+set(linchpin_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/linchpin)
 
 install(TARGETS linchpin EXPORT linchpin-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(EXPORT linchpin-targets NAMESPACE linchpin::
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/linchpin)
+install(EXPORT linchpin-targets NAMESPACE linchpin:: DESTINATION ${linchpin_cmake_dir})
 
 configure_package_config_file(cmake/linchpin-config.cmake.in linchpin-config.cmake
-  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/linchpin)
+  INSTALL_DESTINATION ${linchpin_cmake_dir})
 write_basic_package_version_file(linchpin-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/linchpin-config.cmake
               ${PROJECT_BINARY_DIR}/linchpin-config-version.cmake
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/linchpin)
+  DESTINATION ${linchpin_cmake_dir})
 
-file(RELATIVE_PATH LINCHPIN_PC_PREFIX
-  /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+# The .pc file finds its prefix from where it lies itself. Only a static library needs its own
+# dependencies at the user's link.
+file(RELATIVE_PATH linchpin_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" linchpin_pc_prefix "${linchpin_pc_prefix}")
+set(linchpin_pc_requires "absl_status absl_statusor")
+if(NOT BUILD_SHARED_LIBS)
+  string(APPEND linchpin_pc_requires " absl_strings absl_str_format libibverbs liburing")
+endif()
 configure_file(cmake/linchpin.pc.in linchpin.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/linchpin.pc
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${PROJECT_BINARY_DIR}/linchpin.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

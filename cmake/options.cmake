@@ -2,6 +2,7 @@
 add_library(linchpin_options INTERFACE)
 add_library(linchpin::options ALIAS linchpin_options)
 
+# Without -Wthread-safety-beta Clang does not check the order of locks.
 target_compile_options(linchpin_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
   -Wold-style-cast -Woverloaded-virtual -Wnull-dereference -Wimplicit-fallthrough

@@ -1,0 +1,25 @@
+# Installs into a stage, moves it, and checks that no file in it remembers the stage or the tree.
+include(${CMAKE_CURRENT_LIST_DIR}/run.cmake)
+
+file(REMOVE_RECURSE ${STAGE} ${moved})
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${STAGE})
+file(RENAME ${STAGE} ${moved})
+
+file(GLOB_RECURSE files ${moved}/*)
+list(LENGTH files count)
+if(count LESS 10)
+  message(FATAL_ERROR "only ${count} files were installed: ${files}")
+endif()
+foreach(file ${files})
+  if(NOT file MATCHES "\\.(h|cmake|pc)$")
+    continue()  # Debug information names the sources rightly.
+  endif()
+  file(READ ${file} text)
+  foreach(place ${STAGE} ${BUILD} ${SOURCE})
+    string(FIND "${text}" ${place} found)
+    if(NOT found EQUAL -1)
+      message(FATAL_ERROR "${file} names ${place}: it cannot be moved")
+    endif()
+  endforeach()
+endforeach()
+message(STATUS "${count} files installed and moved")
