@@ -3,12 +3,12 @@
 Made anew at each boot: it takes some 0.1 s, and nothing can be stale, half-written or left over.
 """
 
-import lzma
 import os
 import stat
 import subprocess
 from pathlib import Path
 
+from compression import plain
 from errors import SetupError
 from kernels import Kernel
 
@@ -60,7 +60,7 @@ def build(kernel: Kernel) -> bytes:
     names = []
     for path in _module_files(kernel):
         names.append(path.name.removesuffix(".xz").removesuffix(".zst"))
-        archive.add(names[-1], stat.S_IFREG | 0o644, _decompressed(path))
+        archive.add(names[-1], stat.S_IFREG | 0o644, plain(path.read_bytes()))
     archive.add("modules", stat.S_IFREG | 0o644, "".join(f"{n}\n" for n in names).encode())
     return archive.contents()
 
@@ -89,11 +89,3 @@ def _module_files(kernel: Kernel) -> list[Path]:
         lines = (line.split() for line in shown.stdout.splitlines())
         files.update({Path(words[1]): None for words in lines if words[0] == "insmod"})
     return list(files)
-
-
-def _decompressed(path: Path) -> bytes:
-    if path.suffix == ".xz":
-        return lzma.decompress(path.read_bytes())
-    if path.suffix == ".zst":
-        return subprocess.run(["zstd", "-dcq", path], capture_output=True, check=True).stdout
-    return path.read_bytes()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from compression import decompressed
 from errors import SetupError
 from private_apt import PrivateApt
 
@@ -28,7 +29,7 @@ class Source:
 SOURCES = {
     "6.1": Source("bookworm", ("linux-image-",)),
     "6.12": Source("trixie", ("linux-image-",)),
-    "7.2": Source("trixie-backports", ("linux-binary-", "linux-modules-")),
+    "7.2": Source("trixie-backports", ("linux-binary-", "linux-modules-", "linux-base-")),
 }
 
 # Half of the unpacked size, and of no use to a machine without hardware.
@@ -38,14 +39,14 @@ UNUSED = ("sound", "drivers/gpu", "drivers/media", "drivers/net/wireless", "driv
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel in the cache: `root` holds vmlinuz and usr/lib/modules/`release`."""
+    """A kernel in the cache: `root` holds the image and usr/lib/modules/`release`."""
 
     release: str
     root: Path
 
     @property
     def image(self) -> Path:
-        return self.root / "vmlinuz"
+        return self.root / "image"
 
     @property
     def modules(self) -> Path:
@@ -127,7 +128,7 @@ def _unpack(packages: list[Path], kernel: Kernel) -> None:
         shutil.rmtree(modules / "kernel" / name, ignore_errors=True)
     kernel.modules.parent.mkdir(parents=True)
     (kernel.root / "lib").symlink_to("usr/lib")
-    image.rename(kernel.image)
+    kernel.image.write_bytes(decompressed(image.read_bytes()))
     modules.rename(kernel.modules)
     _run("depmod", "-b", str(kernel.root), kernel.release)
     (kernel.root / "release").write_text(kernel.release + "\n")
