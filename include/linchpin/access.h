@@ -11,11 +11,11 @@ namespace linchpin {
 enum class Access : std::uint32_t {
   kLocalRead = 0,  // Every registration allows it.
   kLocalWrite = 1,
-  kRemoteWrite = 2,   // Needs kLocalWrite.
+  kRemoteWrite = 2,  // Needs kLocalWrite.
   kRemoteRead = 4,
   kRemoteAtomic = 8,  // Needs kLocalWrite.
   kMwBind = 16,
-  kOnDemand = 64,     // No pin: the device faults pages in. Not every device and transport can.
+  kOnDemand = 64,  // No pin: the device faults pages in. Not every device and transport can.
   kRelaxedOrdering = 1 << 20,
 };
 
@@ -25,8 +25,12 @@ constexpr Access operator|(Access a, Access b) {
 constexpr Access operator&(Access a, Access b) {
   return static_cast<Access>(static_cast<std::uint32_t>(a) & static_cast<std::uint32_t>(b));
 }
-constexpr Access operator~(Access a) { return static_cast<Access>(~static_cast<std::uint32_t>(a)); }
-constexpr bool Any(Access a) { return a != Access::kLocalRead; }
+constexpr Access operator~(Access a) {
+  return static_cast<Access>(~static_cast<std::uint32_t>(a));
+}
+constexpr bool Any(Access a) {
+  return a != Access::kLocalRead;
+}
 
 inline constexpr Access kRemoteRights =
     Access::kRemoteWrite | Access::kRemoteRead | Access::kRemoteAtomic;

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "linchpin/access.h"
 #include "linchpin/monitor.h"
 #include "linchpin/range.h"
@@ -44,6 +45,9 @@ struct CacheOptions {
   std::uint64_t max_idle_bytes = 0;
   std::uint64_t max_held_bytes = 0;  // Bytes under lease. 0: what the kernel allows.
   std::uint64_t max_regions = 0;     // 0: a quarter of what the device allows.
+  // Overlapping requests are registered together in regions that may grow past them: the share of
+  // such a region that may lie outside the hull of the requests it was made for, from 0 to below 1.
+  double max_union_waste = 0.5;
   std::shared_ptr<MemoryMonitor> monitor;  // Null: MemoryMonitor::Shared().
 };
 
@@ -55,12 +59,12 @@ struct CacheStats {
   std::uint64_t deregistrations = 0;
   std::uint64_t invalidations = 0;  // Regions taken out because their mapping changed.
   std::uint64_t evictions = 0;      // Regions taken out to make room.
-  std::uint64_t retries = 0;        // Registrations made again because the mapping changed meanwhile.
-  std::uint64_t failures = 0;       // Acquires that returned an error.
-  std::uint64_t regions = 0;        // Registered now, in whatever state but leaked.
+  std::uint64_t retries = 0;   // Registrations made again because the mapping changed meanwhile.
+  std::uint64_t failures = 0;  // Acquires that returned an error.
+  std::uint64_t regions = 0;   // Registered now, in whatever state but leaked.
   std::uint64_t bytes = 0;
-  std::uint64_t idle_bytes = 0;     // Without a lease, kept for the next.
-  std::uint64_t held_bytes = 0;     // Under one lease or more.
+  std::uint64_t idle_bytes = 0;      // Without a lease, kept for the next.
+  std::uint64_t held_bytes = 0;      // Under one lease or more.
   std::uint64_t deferred_bytes = 0;  // Waiting for the reaper.
   std::uint64_t leases = 0;
   std::uint64_t stale_regions = 0;  // Held, but out of the cache.
@@ -134,8 +138,8 @@ class RegistrationCache final {
   static absl::StatusOr<std::unique_ptr<RegistrationCache>> Create(
       std::shared_ptr<Registrar> registrar, CacheOptions options = {});
 
-  // Never aborts and never waits for leases: with leases out, no new ones are given, and each region
-  // is deregistered on its last release.
+  // Never aborts and never waits for leases: with leases out, no new ones are given, and each
+  // region is deregistered on its last release.
   ~RegistrationCache();
   RegistrationCache(const RegistrationCache&) = delete;
   RegistrationCache& operator=(const RegistrationCache&) = delete;
@@ -173,8 +177,8 @@ class RegistrationCache final {
   CacheStats stats() const;
 
  private:
-  explicit RegistrationCache(std::shared_ptr<internal::CacheCore> core);
-  std::shared_ptr<internal::CacheCore> core_;
+  explicit RegistrationCache(std::unique_ptr<internal::CacheCore> core);
+  std::unique_ptr<internal::CacheCore> core_;
 };
 
 }  // namespace linchpin

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+
 #include "linchpin/registrar.h"
 
 namespace linchpin {
@@ -61,8 +62,8 @@ class LoopbackDevice final : public Registrar {
   // Copies from the remote address into the local extents, as an RDMA read does.
   Completion Read(std::span<const LocalExtent> local, RemoteExtent remote);
 
-  // Compares the 8 bytes at the remote address with `compare`, replaces them with `swap` if they are
-  // equal, and puts the old value into the local extent of 8 bytes.
+  // Compares the 8 bytes at the remote address with `compare`, replaces them with `swap` if they
+  // are equal, and puts the old value into the local extent of 8 bytes.
   Completion CompareAndSwap(LocalExtent local, RemoteExtent remote, std::uint64_t compare,
                             std::uint64_t swap);
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "linchpin/range.h"
 
 namespace linchpin {
@@ -19,10 +20,10 @@ enum class Coverage : std::uint8_t {
 
 // A piece of the address space as a monitor found it.
 struct WatchedExtent {
-  // Whole pages around the range asked for, in which kind, protection and backing are the same. Where
-  // the range asked for crosses such a border, or a hole, just the pages of the range itself.
+  // Whole pages around the range asked for, in which kind, protection and backing are the same.
+  // Where the range asked for crosses such a border, or a hole, just the pages of the range itself.
   Range range;
-  bool uniform = false;          // No border, no hole inside `range`.
+  bool uniform = false;                 // No border, no hole inside `range`.
   Coverage coverage = Coverage::kNone;  // The least of the mappings that `range` touches.
   std::size_t page_size = 4096;  // The largest of the mappings that `range` touches, in bytes.
 };
@@ -49,14 +50,15 @@ class MemoryMonitor {
   static std::shared_ptr<MemoryMonitor> Shared();
 
   // After AddListener returns, `listener` hears every change; after RemoveListener returns, it is
-  // not being called and never will be. A forked child must not call either on an inherited monitor.
+  // not being called and never will be. A forked child must not call either on an inherited
+  // monitor.
   virtual void AddListener(Listener* listener) = 0;
   virtual void RemoveListener(Listener* listener) = 0;
 
-  // Finds out what `range` is and begins to watch it. Every change of the extent after the return is
-  // told to each listener. What was found is remembered until an event touches it; `look_again` asks
-  // for a fresh look, for changes that make no event, like mprotect. Cannot fail: what cannot be
-  // watched is Coverage::kNone.
+  // Finds out what `range` is and begins to watch it. Every change of the extent after the return
+  // is told to each listener. What was found is remembered until an event touches it; `look_again`
+  // asks for a fresh look, for changes that make no event, like mprotect. Cannot fail: what cannot
+  // be watched is Coverage::kNone.
   virtual WatchedExtent Watch(Range range, bool look_again) = 0;
 
   // Returns once every change that freed addresses before the call has been told to each listener.

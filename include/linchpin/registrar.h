@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "linchpin/access.h"
 #include "linchpin/range.h"
 

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+
 #include "linchpin/registrar.h"
 
 struct ibv_context;

@@ -11,7 +11,9 @@
 namespace linchpin {
 namespace {
 
-constexpr std::uint32_t Bits(Access access) { return static_cast<std::uint32_t>(access); }
+constexpr std::uint32_t Bits(Access access) {
+  return static_cast<std::uint32_t>(access);
+}
 
 static_assert(Bits(Access::kLocalWrite) == IBV_ACCESS_LOCAL_WRITE);
 static_assert(Bits(Access::kRemoteWrite) == IBV_ACCESS_REMOTE_WRITE);
@@ -51,9 +53,9 @@ absl::Status Validate(Access access) {
   }
   const bool peer_writes = Any(access & (Access::kRemoteWrite | Access::kRemoteAtomic));
   if (peer_writes && !Any(access & Access::kLocalWrite)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "access ", ToString(access),
-        " lets a peer write what the device itself may not; add Access::kLocalWrite"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("access ", ToString(access),
+                     " lets a peer write what the device itself may not; add Access::kLocalWrite"));
   }
   return absl::OkStatus();
 }

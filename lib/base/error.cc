@@ -40,7 +40,8 @@ std::string_view RegistrationRemedy(int error) {
     case ENOMEM:
       return "raise RLIMIT_MEMLOCK (ulimit -l), or hold fewer or smaller registrations";
     case EFAULT:
-      return "map the whole range, with write permission if LocalWrite is asked for, and within the "
+      return "map the whole range, with write permission if LocalWrite is asked for, and within "
+             "the "
              "end of its file; shared writable file mappings cannot be pinned on recent kernels";
     case EPERM:
       return "RLIMIT_MEMLOCK is 0: raise it (ulimit -l), or give the process CAP_IPC_LOCK";
@@ -66,9 +67,9 @@ std::string ErrnoText(int error) {
 }
 
 absl::Status ErrnoToStatus(int error, std::string_view what, std::string_view remedy) {
-  return {CodeOf(error), absl::StrCat(absl::string_view(what.data(), what.size()), ": ",
-                                      ErrnoText(error), "; ",
-                                      absl::string_view(remedy.data(), remedy.size()))};
+  return {CodeOf(error),
+          absl::StrCat(absl::string_view(what.data(), what.size()), ": ", ErrnoText(error), "; ",
+                       absl::string_view(remedy.data(), remedy.size()))};
 }
 
 absl::Status RegistrationError(int error, std::string_view what, Range range) {

@@ -1,5 +1,5 @@
-// Mutex: std::mutex with Clang's thread-safety annotations. absl::Mutex is not used: Debian's Abseil
-// is not instrumented, so ThreadSanitizer reports false races under it.
+// Mutex: std::mutex with Clang's thread-safety annotations. absl::Mutex is not used: Debian's
+// Abseil is not instrumented, so ThreadSanitizer reports false races under it.
 #pragma once
 
 #include <chrono>
@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
+
 #include "lib/base/no_allocation.h"
 
 namespace linchpin {
@@ -15,6 +16,8 @@ class ABSL_LOCKABLE Mutex {
  public:
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
   void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
+  // Tells the analysis what it cannot see, in a lambda whose caller holds the mutex.
+  void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() {}
 
  private:
   friend class CondVar;

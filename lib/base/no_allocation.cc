@@ -7,8 +7,14 @@ thread_local int depth = 0;
 
 }  // namespace
 
-void NoAllocation::Enter() { ++depth; }
-void NoAllocation::Leave() { --depth; }
-bool NoAllocation::Promised() { return depth > 0; }
+void NoAllocation::Enter() {
+  ++depth;
+}
+void NoAllocation::Leave() {
+  --depth;
+}
+bool NoAllocation::Promised() {
+  return depth > 0;
+}
 
 }  // namespace linchpin

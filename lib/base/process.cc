@@ -19,7 +19,8 @@ std::atomic<std::uint64_t> last_cookie{0};
 constexpr std::size_t kPageBytes = 4096;
 
 Word* MakeWipedPage() {
-  void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* page =
+      mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) return nullptr;
   if (madvise(page, kPageBytes, MADV_WIPEONFORK) != 0) {
     munmap(page, kPageBytes);

@@ -20,10 +20,10 @@ absl::StatusOr<Range> Range::Of(const void* address, std::size_t length) {
         absl::StrFormat("the length at 0x%x is 0; ask for at least 1 byte", start));
   }
   if (start + length < start) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%d bytes at 0x%x wrap around the end of the address space; pass the length "
-                        "in bytes of one mapped buffer",
-                        length, start));
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%d bytes at 0x%x wrap around the end of the address space; pass the length "
+        "in bytes of one mapped buffer",
+        length, start));
   }
   return Range{start, start + length};
 }

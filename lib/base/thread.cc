@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "lib/base/check.h"
 #include "lib/base/error.h"
 
@@ -29,7 +30,9 @@ Thread& Thread::operator=(Thread&& other) noexcept {
   return *this;
 }
 
-Thread::~Thread() { LINCHPIN_CHECK(!started_); }
+Thread::~Thread() {
+  LINCHPIN_CHECK(!started_);
+}
 
 absl::StatusOr<Thread> Thread::Start(const std::string& name, std::function<void()> body) {
   auto argument = std::make_unique<std::function<void()>>(std::move(body));
@@ -50,7 +53,9 @@ absl::StatusOr<Thread> Thread::Start(const std::string& name, std::function<void
   return thread;
 }
 
-bool Thread::IsCurrent() const { return started_ && pthread_equal(thread_, pthread_self()) != 0; }
+bool Thread::IsCurrent() const {
+  return started_ && pthread_equal(thread_, pthread_self()) != 0;
+}
 
 void Thread::Join() {
   LINCHPIN_CHECK(started_);
@@ -61,6 +66,10 @@ void Thread::Join() {
 void Thread::Detach() {
   LINCHPIN_CHECK(started_);
   pthread_detach(thread_);
+  started_ = false;
+}
+
+void Thread::Forget() {
   started_ = false;
 }
 

@@ -28,6 +28,7 @@ class Thread final {
   bool IsCurrent() const;
   void Join();
   void Detach();
+  void Forget();  // In a forked child, where the thread does not exist.
 
  private:
   pthread_t thread_{};

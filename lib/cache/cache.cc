@@ -1,0 +1,121 @@
+// The public face of the cache and its leases.
+#include "linchpin/cache.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "lib/base/check.h"
+#include "lib/cache/cache_core.h"
+
+namespace linchpin {
+namespace {
+
+using internal::CacheCore;
+using internal::Clock;
+
+Clock::time_point DeadlineAfter(absl::Duration timeout) {
+  const absl::Duration bounded = std::clamp(timeout, absl::ZeroDuration(), absl::Hours(24 * 365));
+  return Clock::now() + absl::ToChronoNanoseconds(bounded);
+}
+
+// For calls that cannot fail: what of `address` and `length` makes sense as a range.
+Range Clamped(const void* address, std::size_t length) {
+  const auto start = reinterpret_cast<std::uintptr_t>(address);
+  return {start, start + std::min(length, std::numeric_limits<std::uintptr_t>::max() - start)};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RegistrationCache>> RegistrationCache::Create(
+    std::shared_ptr<Registrar> registrar, CacheOptions options) {
+  absl::StatusOr<std::unique_ptr<CacheCore>> core =
+      CacheCore::Create(std::move(registrar), std::move(options));
+  if (!core.ok()) return core.status();
+  return std::unique_ptr<RegistrationCache>(new RegistrationCache(*std::move(core)));
+}
+
+RegistrationCache::RegistrationCache(std::unique_ptr<CacheCore> core) : core_(std::move(core)) {}
+RegistrationCache::~RegistrationCache() {
+  CacheCore::End(std::move(core_));
+}
+
+absl::StatusOr<Lease> RegistrationCache::Acquire(const void* address, std::size_t length,
+                                                 Access access) {
+  return core_->Acquire(address, length, access);
+}
+
+void RegistrationCache::Invalidate(const void* address, std::size_t length) {
+  core_->Invalidate(Clamped(address, length));
+}
+
+absl::Status RegistrationCache::Fence(const void* address, std::size_t length,
+                                      absl::Duration timeout) {
+  return core_->Fence(Clamped(address, length), DeadlineAfter(timeout));
+}
+
+std::size_t RegistrationCache::Trim(std::size_t bytes_to_keep) {
+  return core_->Trim(bytes_to_keep);
+}
+
+absl::Status RegistrationCache::Drain(absl::Duration timeout) {
+  return core_->Drain(DeadlineAfter(timeout));
+}
+
+absl::Status RegistrationCache::Close(absl::Duration timeout) {
+  return core_->Close(DeadlineAfter(timeout));
+}
+
+CacheStats RegistrationCache::stats() const {
+  return core_->stats();
+}
+
+Lease::Lease(Lease&& other) noexcept
+    : core_(std::exchange(other.core_, nullptr)),
+      region_(std::exchange(other.region_, nullptr)),
+      range_(std::exchange(other.range_, Range{})) {}
+
+Lease& Lease::operator=(Lease&& other) noexcept {
+  if (this == &other) return *this;
+  Release();
+  core_ = std::exchange(other.core_, nullptr);
+  region_ = std::exchange(other.region_, nullptr);
+  range_ = std::exchange(other.range_, Range{});
+  return *this;
+}
+
+Lease::~Lease() {
+  Release();
+}
+
+void Lease::Release() noexcept {
+  if (region_ != nullptr) core_->Release(*region_);
+  region_ = nullptr;
+}
+
+std::uint32_t Lease::lkey(std::size_t device) const {
+  LINCHPIN_CHECK(region_ != nullptr && device < region_->registration.keys.size());
+  return region_->registration.keys[device].lkey;
+}
+
+std::uint32_t Lease::rkey(std::size_t device) const {
+  LINCHPIN_CHECK(region_ != nullptr && device < region_->registration.keys.size());
+  return region_->registration.keys[device].rkey;
+}
+
+Range Lease::registered() const {
+  LINCHPIN_CHECK(region_ != nullptr);
+  return region_->range;
+}
+
+LeaseState Lease::state() const {
+  LINCHPIN_CHECK(region_ != nullptr);
+  return core_->StateOf(*region_, range_);
+}
+
+bool Lease::cached() const {
+  LINCHPIN_CHECK(region_ != nullptr);
+  return region_->use.kept;
+}
+
+}  // namespace linchpin

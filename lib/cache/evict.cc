@@ -1,0 +1,85 @@
+// Room: what is kept idle is bounded, and given up when the kernel or a limit asks for it.
+#include <array>
+
+#include "absl/strings/str_cat.h"
+
+#include "lib/cache/cache_core.h"
+#include "lib/memory/limits.h"
+
+namespace linchpin::internal {
+
+// The clock: an idle region that was hit since the hand last passed gets a second chance. The hand
+// goes round twice at most, because the first round takes every chance away.
+std::uint64_t CacheCore::EvictOneLocked() {
+  while (idle_regions_ > 0) {
+    Region& region = clock_.front();
+    if (region.holders == 0 && !region.used) {
+      const std::uint64_t bytes = region.range.size();
+      ++stats_.evictions;
+      RetireLocked(region);
+      return bytes;
+    }
+    if (region.holders == 0) region.used = false;
+    clock_.splice(clock_.end(), clock_, clock_.begin());
+  }
+  return 0;
+}
+
+void CacheCore::EvictToLocked(std::uint64_t idle_bytes) {
+  while (stats_.idle_bytes > idle_bytes && EvictOneLocked() != 0) continue;
+}
+
+// The dead first: their room is coming back anyway. Then as many idle regions as make `bytes`.
+bool CacheCore::MakeRoom(std::uint64_t bytes) {
+  bool dead = false;
+  {
+    const NoAllocationLock lock(mutex_);
+    dead = !graves_.empty() || !reaping_.empty();
+    std::uint64_t evicted = 0;
+    while (!dead && evicted < bytes) {
+      const std::uint64_t one = EvictOneLocked();
+      if (one == 0) break;
+      evicted += one;
+    }
+    if (!dead && evicted == 0) return false;
+  }
+  ReapAll();
+  return true;
+}
+
+absl::Status CacheCore::NoRoom(const Range& range, const std::string& reason) {
+  const MemoryLimits memory = ReadMemoryLimits();
+  const std::string memlock = memory.memlock_exempt
+                                  ? "exempt from RLIMIT_MEMLOCK"
+                                  : absl::StrCat("RLIMIT_MEMLOCK ", memory.memlock_bytes, " bytes");
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "no room to register ", range.ToString(), ": ", reason, "; ", memlock, ", pinned now ",
+      memory.pinned_bytes, " bytes, every idle region given up; ", Holders()));
+}
+
+std::string CacheCore::Holders() {
+  struct Holder {
+    Range range;
+    std::uint64_t leases = 0;
+  };
+  std::array<Holder, 3> largest{};  // In falling order of size.
+  CacheStats now;
+  {
+    const NoAllocationLock lock(mutex_);
+    now = stats_;
+    index_.ForEach([&](const Region& region) {
+      Holder holder{region.range, region.holders};
+      for (Holder& place : largest) {
+        if (holder.leases > 0 && holder.range.size() > place.range.size()) std::swap(holder, place);
+      }
+    });
+  }
+  std::string text = absl::StrCat(now.leases, " leases hold ", now.held_bytes, " bytes");
+  for (const Holder& holder : largest) {
+    if (holder.leases == 0) continue;
+    absl::StrAppend(&text, ", ", holder.range.ToString(), " by ", holder.leases);
+  }
+  return text;
+}
+
+}  // namespace linchpin::internal

@@ -1,0 +1,200 @@
+// Making, trimming, draining, closing and ending a cache.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "lib/base/check.h"
+#include "lib/base/log.h"
+#include "lib/base/process.h"
+#include "lib/cache/cache_core.h"
+#include "lib/memory/limits.h"
+
+namespace linchpin::internal {
+namespace {
+
+std::uint64_t DefaultIdleBytes() {
+  const MemoryLimits memory = ReadMemoryLimits();
+  if (memory.memlock_exempt) return memory.machine_bytes / 2;
+  const std::uint64_t left =
+      memory.memlock_bytes - std::min(memory.memlock_bytes, memory.pinned_bytes);
+  return std::min(left, memory.machine_bytes) / 2;
+}
+
+absl::Status InheritedError() {
+  return absl::FailedPreconditionError("this cache belongs to the parent process");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Registrar> registrar,
+                                                             CacheOptions options) {
+  if (registrar == nullptr) {
+    return absl::InvalidArgumentError("the registrar is null; make one for your device first");
+  }
+  if (!(options.max_union_waste >= 0 && options.max_union_waste < 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("max_union_waste is ", options.max_union_waste,
+                                                   "; choose a share from 0 to below 1"));
+  }
+  if (options.monitor == nullptr) options.monitor = MemoryMonitor::Shared();
+  std::unique_ptr<CacheCore> core(new CacheCore(std::move(registrar), std::move(options)));
+  absl::StatusOr<Thread> reaper =
+      Thread::Start("linchpin-reaper", [raw = core.get()] { raw->Reaper(); });
+  if (!reaper.ok()) return reaper.status();
+  core->reaper_ = *std::move(reaper);
+  core->monitor_->AddListener(core.get());
+  return core;
+}
+
+CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options)
+    : registrar_(std::move(registrar)),
+      options_(std::move(options)),
+      monitor_(options_.monitor),
+      limits_(registrar_->limits()),
+      process_cookie_(ProcessCookie()),
+      max_idle_bytes_(options_.max_idle_bytes != 0 ? options_.max_idle_bytes : DefaultIdleBytes()),
+      max_regions_(std::max<std::uint64_t>(
+          options_.max_regions != 0 ? options_.max_regions : limits_.max_regions / 4, 1)) {}
+
+// Nothing is left but records of leaks; in a forked child, copies of the parent's regions.
+CacheCore::~CacheCore() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const auto free = [](Region* region) { delete region; };
+  clock_.clear();
+  index_.ForEach([&](Region& region) {
+    region.set.unlink();
+    if (region.state != RegionState::kRegistering && region.state != RegionState::kCollided) {
+      delete &region;
+    }
+  });
+  for (RegionList* list : {&graves_, &reaping_, &leaked_}) list->clear_and_dispose(free);
+}
+
+void CacheCore::End(std::unique_ptr<CacheCore> core) {
+  if (core->Inherited()) {
+    core->reaper_.Forget();
+    // A lease's release finds out by asking the core, so it must stay while one is out.
+    if (core->LeasesInherited() != 0) static_cast<void>(core.release());
+    return;
+  }
+  Thread reaper = std::move(core->reaper_);
+  CacheStats left;
+  {
+    const NoAllocationLock lock(core->mutex_);
+    core->closed_ = true;
+    core->ending_ = true;
+    core->EvictToLocked(0);
+    left = core->stats_;
+    core->orphaned_ = left.leases != 0;
+    core->work_.NotifyOne();
+  }
+  if (left.leases == 0) {
+    reaper.Join();
+    core->monitor_->RemoveListener(core.get());
+    return;
+  }
+  static_cast<void>(core.release());  // The reaper deletes it after the last release.
+  reaper.Detach();
+  Log(absl::StrCat("a cache was destroyed with ", left.leases, " leases out on ", left.held_bytes,
+                   " bytes; each region is deregistered on its last release"));
+}
+
+std::uint64_t CacheCore::LeasesInherited() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  return stats_.leases;  // The child has one thread, and the lock may be inherited locked.
+}
+
+std::size_t CacheCore::Trim(std::size_t bytes_to_keep) {
+  if (Inherited()) return 0;
+  {
+    const NoAllocationLock lock(mutex_);
+    EvictToLocked(bytes_to_keep);
+  }
+  ReapAll();
+  return stats().idle_bytes;
+}
+
+absl::Status CacheCore::Drain(Clock::time_point deadline) {
+  if (Inherited()) return InheritedError();
+  bool in_time = true;
+  while (true) {
+    {
+      const NoAllocationLock lock(mutex_);
+      EvictToLocked(0);
+    }
+    ReapAll();
+    {
+      const NoAllocationLock lock(mutex_);
+      if (stats_.regions == 0) return absl::OkStatus();
+      if (in_time && graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
+    }
+    if (!in_time)
+      return absl::DeadlineExceededError(absl::StrCat("not drained in time: ", Holders()));
+  }
+}
+
+absl::Status CacheCore::Close(Clock::time_point deadline) {
+  if (Inherited()) return InheritedError();
+  {
+    const NoAllocationLock lock(mutex_);
+    closed_ = true;
+  }
+  absl::Status drained = Drain(deadline);
+  if (drained.ok()) return drained;
+  {
+    const NoAllocationLock lock(mutex_);
+    closed_ = false;
+  }
+  return absl::FailedPreconditionError(absl::StrCat("the cache is in use: ", Holders()));
+}
+
+absl::Status CacheCore::Fence(const Range& range, Clock::time_point deadline) {
+  if (Inherited()) return InheritedError();
+  Invalidate(range);
+  bool in_time = true;
+  while (true) {
+    ReapAll();
+    {
+      const NoAllocationLock lock(mutex_);
+      if (GoneLocked(range)) return absl::OkStatus();
+      if (in_time && graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
+    }
+    if (!in_time) {
+      return absl::DeadlineExceededError(
+          absl::StrCat(range.ToString(), " is still registered: ", Holders()));
+    }
+  }
+}
+
+CacheStats CacheCore::stats() const {
+  if (Inherited()) return {};
+  const NoAllocationLock lock(mutex_);
+  return stats_;
+}
+
+void CacheCore::CheckInvariantsForTest() {
+  const NoAllocationLock lock(mutex_);
+  index_.CheckInvariants();
+  CacheStats sum;
+  std::uint64_t idle = 0;
+  index_.ForEach([&](const Region& region) {
+    (region.state == RegionState::kLive && region.holders == 0 ? sum.idle_bytes : sum.held_bytes) +=
+        region.range.size();
+    if (region.state == RegionState::kLive && region.holders == 0) ++idle;
+    if (region.state == RegionState::kStale) ++sum.stale_regions;
+    sum.leases += region.holders;
+    LINCHPIN_CHECK(region.list.is_linked() ==
+                   (region.state == RegionState::kLive && region.use.kept));
+  });
+  for (const RegionList* list : {&graves_, &reaping_}) {
+    for (const Region& region : *list) {
+      LINCHPIN_CHECK(region.state == RegionState::kDead && region.holders == 0);
+      sum.deferred_bytes += region.range.size();
+    }
+  }
+  LINCHPIN_CHECK(sum.idle_bytes == stats_.idle_bytes && idle == idle_regions_);
+  LINCHPIN_CHECK(sum.held_bytes == stats_.held_bytes && sum.leases == stats_.leases);
+  LINCHPIN_CHECK(sum.deferred_bytes == stats_.deferred_bytes);
+  LINCHPIN_CHECK(sum.stale_regions == stats_.stale_regions);
+  LINCHPIN_CHECK(stats_.bytes == stats_.idle_bytes + stats_.held_bytes + stats_.deferred_bytes);
+}
+
+}  // namespace linchpin::internal

@@ -1,0 +1,255 @@
+// A miss: publish the region as Registering, watch it, register it with no lock held, and recheck.
+//
+//   this thread                             the monitor's reader
+//   Watch: what is mapped there
+//   publish as Registering (locked)
+//   Watch again: still so, or start over
+//   Register                                event -> OnChanged: Registering becomes Collided
+//   recheck (locked): Live, or Collided
+//
+// A change before the second Watch shows there; a change after it finds the published region. There
+// is no third place for it, so a region that goes Live was watched from before its registration on.
+#include <algorithm>
+#include <utility>
+
+#include "lib/cache/cache_core.h"
+#include "lib/cache/union_plan.h"
+
+namespace linchpin::internal {
+namespace {
+
+constexpr int kMaxRoomRounds = 64;
+constexpr std::size_t kDevicePage = 4096;
+
+Range WholePages(const Range& range, std::size_t page_size) {
+  const std::uintptr_t mask = page_size - 1;
+  const std::uintptr_t end = range.end + mask < range.end ? ~mask : (range.end + mask) & ~mask;
+  return {range.start & ~mask, end};
+}
+
+// What a local request registers if nothing is merged: whole pages, but no more of the mapping than
+// is there.
+Range PagesOf(const Request& request, const WatchedExtent& extent, std::uint64_t max_bytes) {
+  if (request.exact) return request.range;
+  Range pages = WholePages(request.range, extent.uniform ? extent.page_size : kDevicePage);
+  if (extent.uniform) {
+    pages = {std::max(pages.start, extent.range.start), std::min(pages.end, extent.range.end)};
+  }
+  return pages.size() <= max_bytes ? pages : request.range;
+}
+
+bool SameKind(Access a, Access b) {
+  constexpr Access kKind = Access::kOnDemand | Access::kRelaxedOrdering;
+  return (a & kKind) == (b & kKind);
+}
+
+}  // namespace
+
+absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& attempts) {
+  LendAHand();
+  const WatchedExtent extent = monitor_->Watch(request.range, attempts.look_again);
+  attempts.looked_again |= std::exchange(attempts.look_again, false);
+  const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
+  if (attempts.region == nullptr) attempts.region = std::make_unique<Region>();
+  attempts.region->flight = std::make_shared<Flight>();
+  const std::shared_ptr<Flight> own = attempts.region->flight;  // Not freed under the mutex.
+  std::shared_ptr<Flight> other;
+  Verdict verdict = Verdict::kPublished;
+  bool closed = false;
+  {
+    const NoAllocationLock lock(mutex_);
+    closed = closed_;
+    if (!closed) {
+      if (Region* found = FindLocked(request)) {
+        TakeLocked(*found);
+        return found;
+      }
+      other = FindFlightLocked(request, pages);
+      if (other == nullptr) verdict = PublishLocked(request, extent, attempts);
+    }
+  }
+  if (closed) return absl::FailedPreconditionError("the cache is closed; make a new one");
+  if (other != nullptr) return Join(pages, request.access, *other);
+  if (verdict == Verdict::kTooManyBytes) {
+    return NoRoom(request.range, "CacheOptions::max_held_bytes is reached");
+  }
+  if (verdict == Verdict::kTooManyRegions) {
+    if (MakeRoom(1)) return nullptr;
+    return NoRoom(request.range, "the cache holds as many regions as it may");
+  }
+
+  if (!StillAsPlanned(*attempts.region, extent)) {
+    MarkCollided(*attempts.region);
+    return Land(attempts, absl::AbortedError(""), absl::OkStatus());
+  }
+  absl::StatusOr<Registration> registration = RegisterWithRoom(*attempts.region, attempts.is_union);
+  absl::Status refusal = registration.status();
+  const bool no_access = absl::IsFailedPrecondition(refusal);
+  if (attempts.is_union && (no_access || absl::IsResourceExhausted(refusal))) {
+    attempts.no_union = true;  // The request alone may fit.
+    refusal = absl::OkStatus();
+  } else if (no_access && !attempts.looked_again) {
+    attempts.look_again = true;
+    refusal = absl::OkStatus();
+  }
+  return Land(attempts, std::move(registration), refusal);
+}
+
+std::shared_ptr<Flight> CacheCore::FindFlightLocked(const Request& request, const Range& pages) {
+  if (options_.mode == Mode::kOff) return nullptr;
+  Region* found = nullptr;
+  index_.pending().ForEachOverlapping(pages, [&](Region& region) {
+    if (!region.use.shared || region.use.exact != request.exact) return;
+    const bool same = region.range == pages && region.access == request.access;
+    if (request.exact ? same : SameKind(region.access, request.access)) found = &region;
+  });
+  return found == nullptr ? nullptr : found->flight;
+}
+
+absl::StatusOr<Region*> CacheCore::Join(const Range& pages, Access access, Flight& flight) {
+  {
+    const NoAllocationLock lock(mutex_);
+    while (!flight.done) flight.landed.Wait(mutex_);
+  }
+  // Done: nobody writes the flight any more. Its failure is ours if it tried no more than we would.
+  const bool no_more = pages.Contains(flight.range) && !Any(flight.access & ~access);
+  if (!flight.status.ok() && no_more) return flight.status;
+  return nullptr;
+}
+
+CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const WatchedExtent& extent,
+                                            Attempts& attempts) {
+  Region& region = *attempts.region;
+  const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
+  const bool trusted = options_.unwatched == Unwatched::kTrust;
+  const bool on = options_.mode == Mode::kOn;
+  const bool watched = extent.coverage == Coverage::kAll;
+  region.use.exact = request.exact;
+  region.use.shared = on && (watched || trusted);
+  region.use.kept =
+      region.use.shared && (!request.exact || options_.idle_remote == IdleRemote::kKeep);
+  Plan plan{pages, request.access, pages};
+  if (region.use.shared && !request.exact && extent.uniform && !attempts.no_union) {
+    plan = PlanUnion(
+        index_, pages, request.access,
+        {extent.range, limits_.max_region_bytes, options_.max_union_waste, extent.page_size});
+  }
+  const std::uint64_t held_max = options_.max_held_bytes;
+  const auto over = [&](const Range& range) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return held_max != 0 && stats_.held_bytes + range.size() > held_max;
+  };
+  if (over(plan.range)) plan = {pages, request.access, pages};
+  if (over(plan.range)) return Verdict::kTooManyBytes;
+  if (stats_.regions >= max_regions_) return Verdict::kTooManyRegions;
+  if (on && !watched && !trusted) ++stats_.unwatched;
+
+  attempts.is_union = plan.range != pages || plan.access != request.access;
+  region.range = plan.range;
+  region.access = plan.access;
+  region.asked = plan.asked;
+  region.changed = {};
+  region.used = false;
+  region.flight->range = plan.range;
+  region.flight->access = plan.access;
+  region.state = RegionState::kRegistering;
+  index_.pending().Insert(region);
+  ++stats_.regions;
+  stats_.bytes += plan.range.size();
+  stats_.held_bytes += plan.range.size();
+  return Verdict::kPublished;
+}
+
+bool CacheCore::StillAsPlanned(const Region& region, const WatchedExtent& extent) {
+  if (!region.use.shared) return true;  // Nobody relies on its being watched.
+  const WatchedExtent now = monitor_->Watch(region.range, false);
+  const bool covers = !extent.uniform || (now.uniform && now.range.Contains(region.range));
+  return covers && now.coverage == extent.coverage && now.page_size == extent.page_size;
+}
+
+void CacheCore::MarkCollided(Region& region) {
+  const NoAllocationLock lock(mutex_);
+  region.Apply(RegionEvent::kMappingChanged);
+}
+
+absl::StatusOr<Registration> CacheCore::RegisterWithRoom(const Region& region, bool is_union) {
+  for (int round = 0;; ++round) {
+    absl::StatusOr<Registration> made = registrar_->Register(region.range, region.access);
+    if (made.ok() && made->keys.empty()) {
+      static_cast<void>(registrar_->Deregister(*made));
+      return absl::InternalError("the registrar returned a registration without keys");
+    }
+    if (is_union || !absl::IsResourceExhausted(made.status())) return made;
+    if (round == kMaxRoomRounds || !MakeRoom(region.range.size())) {
+      return NoRoom(region.range, std::string(made.status().message()));
+    }
+  }
+}
+
+absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
+                                        absl::StatusOr<Registration> registration,
+                                        const absl::Status& final_status) {
+  Region& region = *attempts.region;
+  const std::shared_ptr<Flight> flight = region.flight;  // Not freed under the mutex.
+  bool collided = false;
+  {
+    const NoAllocationLock lock(mutex_);
+    region.set.unlink();
+    collided = region.state == RegionState::kCollided;
+    if (registration.ok()) {
+      ++stats_.registrations;
+      region.registration = std::move(*registration);
+      region.Apply(RegionEvent::kRegistered);
+      if (collided) {
+        stats_.held_bytes -= region.range.size();
+        BuryLocked(region);
+      } else {
+        GoLiveLocked(region);
+      }
+    } else {
+      region.Apply(RegionEvent::kFailed);
+      --stats_.regions;
+      stats_.bytes -= region.range.size();
+      stats_.held_bytes -= region.range.size();
+    }
+    region.flight = nullptr;
+    flight->status = collided ? absl::OkStatus() : final_status;
+    flight->done = true;
+    if (collided) ++stats_.retries;
+    flight->landed.NotifyAll();
+    changed_.NotifyAll();
+  }
+  if (collided) {
+    ++attempts.collisions;
+    attempts.no_union = true;  // The change may be none of the request's own memory.
+  }
+  if (!registration.ok())
+    return final_status.ok() || collided ? absl::StatusOr<Region*>(nullptr) : final_status;
+  Region* const made = attempts.region.release();  // The index owns it now, or the graves.
+  return collided ? nullptr : made;
+}
+
+void CacheCore::GoLiveLocked(Region& region) {
+  region.holders = 1;
+  ++stats_.leases;
+  if (!region.use.shared) {
+    index_.aside().Insert(region);
+    return;
+  }
+  if (region.use.kept) clock_.push_back(region);
+  if (region.use.exact) {
+    index_.exact().Insert(region);
+    return;
+  }
+  index_.ForEachComparable(region.range, region.access, [&](Region& other) {
+    mutex_.AssertHeld();
+    const bool serves_all =
+        region.range.Contains(other.range) && !Any(other.access & ~region.access);
+    if (serves_all) RetireLocked(other);
+  });
+  Shelf& shelf = index_.shelf(region.access);
+  const bool superfluous = shelf.FindContaining(region.range) != nullptr;
+  shelf.Insert(region);
+  if (superfluous) RetireLocked(region);
+}
+
+}  // namespace linchpin::internal

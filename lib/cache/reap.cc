@@ -1,0 +1,81 @@
+// Deregistration. The reaper's thread does it, or one that must wait for it anyway; never one that
+// hits or releases, and never with the mutex held.
+#include <algorithm>
+#include <memory>
+
+#include "lib/cache/cache_core.h"
+
+namespace linchpin::internal {
+
+bool CacheCore::ReapOne() {
+  Region* region = nullptr;
+  {
+    const NoAllocationLock lock(mutex_);
+    if (graves_.empty()) return false;
+    region = &graves_.front();
+    graves_.pop_front();
+    reaping_.push_back(*region);
+    const auto lag =
+        std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - region->died);
+    stats_.reap_lag_us_max =
+        std::max(stats_.reap_lag_us_max, static_cast<std::uint64_t>(lag.count()));
+  }
+  const bool reaped = registrar_->Deregister(region->registration).ok();
+  {
+    const NoAllocationLock lock(mutex_);
+    reaping_.erase(reaping_.iterator_to(*region));
+    --stats_.regions;
+    stats_.bytes -= region->range.size();
+    stats_.deferred_bytes -= region->range.size();
+    if (reaped) {
+      ++stats_.deregistrations;
+    } else {
+      region->Apply(RegionEvent::kDeregisterFailed);
+      leaked_.push_back(*region);
+      ++stats_.leaked;
+      region = nullptr;
+    }
+    changed_.NotifyAll();
+    if (ending_) work_.NotifyOne();
+  }
+  delete region;
+  return true;
+}
+
+void CacheCore::ReapAll() {
+  while (ReapOne()) continue;
+  const NoAllocationLock lock(mutex_);
+  const std::uint64_t all = stats_.deregistrations + stats_.leaked + reaping_.size();
+  while (stats_.deregistrations + stats_.leaked < all) changed_.Wait(mutex_);
+}
+
+// Bounds what waits for the reaper, when misses bury faster than one thread deregisters.
+void CacheCore::LendAHand() {
+  bool behind = true;
+  while (behind) {
+    {
+      const NoAllocationLock lock(mutex_);
+      behind = stats_.deferred_bytes > kMaxDeferredBytes || graves_.size() > kMaxDeferredRegions;
+    }
+    behind = behind && ReapOne();
+  }
+}
+
+void CacheCore::Reaper() {
+  bool orphaned = false;
+  bool done = false;
+  while (!done) {
+    {
+      const NoAllocationLock lock(mutex_);
+      while (graves_.empty() && !(ending_ && stats_.regions == 0)) work_.Wait(mutex_);
+      done = graves_.empty();
+      orphaned = orphaned_;
+    }
+    if (!done) ReapOne();
+  }
+  if (!orphaned) return;
+  monitor_->RemoveListener(this);
+  delete this;
+}
+
+}  // namespace linchpin::internal

@@ -1,0 +1,72 @@
+// Region: one cached registration, and the flight that others wait for while it is being made.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "boost/intrusive/list_hook.hpp"
+#include "boost/intrusive/set_hook.hpp"
+
+#include "lib/base/check.h"
+#include "lib/base/mutex.h"
+#include "lib/cache/region_state.h"
+#include "linchpin/access.h"
+#include "linchpin/range.h"
+#include "linchpin/registrar.h"
+
+namespace linchpin::internal {
+
+// A registration under way. Those who want memory it covers wait here, on this flight alone, with
+// the cache's mutex released. All fields are guarded by the mutex of the cache.
+struct Flight {
+  CondVar landed;
+  bool done = false;
+  absl::Status status;  // Why it failed, once done; OK also for one that collided.
+  Range range;          // What it tried to register, and with which rights.
+  Access access = Access::kLocalRead;
+};
+
+// How a region may be used; fixed when it is published.
+struct RegionUse {
+  bool exact = false;   // Has remote rights: serves exactly its bytes and rights.
+  bool shared = false;  // Acquire may find it: more than one lease may hold it.
+  bool kept = false;    // Stays registered when idle. Implies shared.
+};
+
+// All fields are guarded by the mutex of the cache, but that range, access, use and registration do
+// not change from Live to the region's end, so who holds a lease may read them.
+//
+//   in `set`   the index: pending, a shelf, exact, or aside; nowhere when Dead or Leaked
+//   in `list`  the clock when Live and kept; the graves when Dead; in reaping or leaked after
+struct Region {
+  using SetHook =
+      boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+  using ListHook =
+      boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+
+  void Apply(RegionEvent event) {
+    const RegionState next = Next(state, event);
+    LINCHPIN_CHECK(next != region_table::kNever);
+    state = next;
+  }
+
+  Range range;
+  Access access = Access::kLocalRead;
+  RegionUse use;
+  Range asked;  // The hull of the requests that it was made for; within `range`.
+  Registration registration;
+
+  RegionState state = RegionState::kRegistering;
+  std::uint64_t holders = 0;  // Leases.
+  bool used = false;          // Hit since the clock's hand last passed.
+  Range changed;              // The hull of what changed under it; empty if nothing did.
+  std::chrono::steady_clock::time_point died;
+  std::shared_ptr<Flight> flight;  // While Registering or Collided.
+
+  SetHook set;
+  ListHook list;
+};
+
+}  // namespace linchpin::internal

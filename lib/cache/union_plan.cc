@@ -1,0 +1,57 @@
+#include "lib/cache/union_plan.h"
+
+#include <algorithm>
+
+namespace linchpin::internal {
+namespace {
+
+Range Hull(const Range& a, const Range& b) {
+  return {std::min(a.start, b.start), std::max(a.end, b.end)};
+}
+
+std::uint64_t LargestUnion(const Range& request, const PlanLimits& limits) {
+  return std::min<std::uint64_t>(limits.max_region_bytes, request.size() * kUnionGrowth);
+}
+
+// Extends `plan` beyond its union, on the sides where the request stuck out of what there was.
+void Grow(Plan& plan, const Range& before, const Range& request, const PlanLimits& limits) {
+  const double share = 1 - limits.max_waste;
+  auto target = static_cast<std::uint64_t>(static_cast<double>(plan.asked.size()) / share);
+  target = std::min(target, LargestUnion(request, limits));
+  target -= target % limits.page_size;
+  if (target <= plan.range.size()) return;
+  const std::uint64_t room = target - plan.range.size();
+  if (request.end > before.end) {
+    plan.range.end += std::min<std::uint64_t>(room, limits.extent.end - plan.range.end);
+  } else if (request.start < before.start) {
+    plan.range.start -= std::min<std::uint64_t>(room, plan.range.start - limits.extent.start);
+  }
+}
+
+}  // namespace
+
+Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const PlanLimits& limits) {
+  Plan plan{request, access, request};
+  const std::uint64_t largest = LargestUnion(request, limits);
+  Range before;  // The hull of the regions merged.
+  bool grew = true;
+  while (grew) {
+    grew = false;
+    const Range around = plan.range;
+    index.ForEachComparable(around, access, [&](Region& region) {
+      const bool upgrade = region.range.Contains(request);
+      const Range merged = Hull(plan.range, region.range);
+      const bool adds =
+          merged != plan.range || (region.access & ~plan.access) != Access::kLocalRead;
+      if (!adds || !limits.extent.Contains(merged)) return;
+      if (merged.size() > (upgrade ? limits.max_region_bytes : largest)) return;
+      before = before.empty() ? region.range : Hull(before, region.range);
+      plan = {merged, plan.access | region.access, Hull(plan.asked, region.asked)};
+      grew = true;
+    });
+  }
+  if (!before.empty() && !before.Contains(request)) Grow(plan, before, request, limits);
+  return plan;
+}
+
+}  // namespace linchpin::internal

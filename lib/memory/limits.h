@@ -1,0 +1,19 @@
+// What bounds the memory this process may pin.
+#pragma once
+
+#include <cstdint>
+
+namespace linchpin {
+
+struct MemoryLimits {
+  std::uint64_t memlock_bytes = 0;  // RLIMIT_MEMLOCK, the soft limit.
+  bool memlock_exempt = false;      // CAP_IPC_LOCK, or the limit is infinite.
+  std::uint64_t pinned_bytes = 0;   // VmPin: every registration counts, the same page twice twice.
+  std::uint64_t machine_bytes = 0;  // The machine's memory, or its cgroup's limit if lower.
+};
+
+// Reads the limits as they are now: a few files in /proc and /sys, about 0.1 ms. What cannot be
+// read is taken as: no pins, no exemption, the machine's memory.
+MemoryLimits ReadMemoryLimits();
+
+}  // namespace linchpin
