@@ -22,7 +22,7 @@ install(FILES ${PROJECT_BINARY_DIR}/linchpin-config.cmake
 # dependencies at the user's link.
 file(RELATIVE_PATH linchpin_pc_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" linchpin_pc_prefix "${linchpin_pc_prefix}")
-set(linchpin_pc_requires "absl_status absl_statusor")
+set(linchpin_pc_requires "absl_status absl_statusor absl_time")
 if(NOT BUILD_SHARED_LIBS)
   string(APPEND linchpin_pc_requires " absl_strings absl_str_format libibverbs liburing")
 endif()
