@@ -167,12 +167,13 @@ def problems(path, text):
     elif text:
         yield len(lines), "no newline at the end; add it"
     yield from text_problems(path, lines)
-    if path.suffix in PROSE or path.parts[0] == "docs" or len(path.parts) == 1:
+    is_script = bool(lines) and lines[0].startswith("#!")
+    if path.suffix in PROSE or (len(path.parts) == 1 and not is_script):
         return
     yield from source_problems(path, lines)
     if path.suffix in CPP:
         yield from cpp_problems(path, text)
-    elif path.suffix == ".py" or (lines and "python" in lines[0]):
+    elif path.suffix == ".py" or (is_script and "python" in lines[0]):
         yield from python_problems(text)
 
 
@@ -184,7 +185,8 @@ def all_files():
 
 
 def main(arguments):
-    files = [pathlib.Path(a).resolve() for a in arguments] or all_files()
+    files = [pathlib.Path(a).resolve() for a in arguments if pathlib.Path(a).is_file()]
+    files = files if arguments else all_files()
     count = 0
     checked = 0
     for file in files:
@@ -198,7 +200,7 @@ def main(arguments):
             print(f"{path}:{number}: {sentence}")
             count += 1
     print(f"tidy: {checked} files, {count} problems")
-    return 1 if count or not checked else 0
+    return 1 if count or (not checked and not arguments) else 0
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ BAD = [
     ("lib/cache/a.h", "#pragma once\n", "1: no comment says"),
     ("tools/a.py", "import os\n", "1: no comment says"),
     ("tools/a", "#!/bin/sh\nset -e\n", "1: no comment says"),
+    ("demo", "#!/bin/sh\nset -e\n", "1: no comment says"),
     ("include/linchpin/a.h", PUBLIC + '#include "lib/base/fd.h"\n', "2: a public header may not"),
     ("include/linchpin/a.h", PUBLIC + "#include <boost/x.hpp>\n", "2: a public header may not"),
     ("include/linchpin/a.h", PUBLIC + "#include <infiniband/verbs.h>\n", "a public header may"),
