@@ -55,12 +55,14 @@ TEST(Thread, BlocksEverySignalAndLeavesTheStartersMaskAlone) {
 
 TEST(Thread, HasItsNameCutToFifteenCharacters) {
   std::array<char, 32> name{};
-  auto thread = Thread::Start("linchpin-monitor-of-memory", [&name] {
-    while (std::string(name.data()).rfind("linchpin", 0) != 0) {  // The starter sets it later.
-      pthread_getname_np(pthread_self(), name.data(), name.size());
+  std::atomic<bool> started = false;
+  auto thread = Thread::Start("linchpin-monitor-of-memory", [&] {
+    while (!started) {  // The starter gives the name.
     }
+    pthread_getname_np(pthread_self(), name.data(), name.size());
   });
   ASSERT_TRUE(thread.ok()) << thread.status();
+  started = true;
   thread->Join();
   EXPECT_STREQ(name.data(), "linchpin-monito");
 }
