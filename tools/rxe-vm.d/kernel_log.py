@@ -24,6 +24,8 @@ TAINT_DIED = 1 << 7
 TAINT_SOFT_LOCKUP = 1 << 14
 
 TAIL_LINES = 40
+LINES_BEFORE_FAULT = 10
+LINES_AFTER_FAULT = 80
 KEPT_LINES = 10_000
 
 
@@ -41,6 +43,7 @@ class KernelLog:
 
     def __init__(self, echo: bool) -> None:
         self.fault: str | None = None
+        self._fault_at = 0  # Its place in `_lines`, which is not shortened any more after it.
         self._echo = echo
         self._lines: list[str] = []
 
@@ -54,15 +57,21 @@ class KernelLog:
         if pending:
             self._add(pending, post)
 
-    def tail(self) -> list[str]:
-        return self._lines[-TAIL_LINES:]
+    def excerpt(self) -> list[str]:
+        """The lines to show a person: around the fault, or the last ones."""
+        if self.fault is None:
+            return self._lines[-TAIL_LINES:]
+        first = max(0, self._fault_at - LINES_BEFORE_FAULT)
+        return self._lines[first:self._fault_at + LINES_AFTER_FAULT]
 
     def _add(self, raw: bytes, post: Post) -> None:
         line = raw.decode(errors="replace").replace("\r", "")
         if self._echo:
             print(f"  | {line}", file=sys.stderr, flush=True)
         self._lines.append(line)
-        del self._lines[:-KEPT_LINES]
         if self.fault is None and FAULTS.search(line):
             self.fault = TIMESTAMP.sub("", line)
+            self._fault_at = len(self._lines) - 1
             post(("fault",))
+        if self.fault is None:
+            del self._lines[:-KEPT_LINES]

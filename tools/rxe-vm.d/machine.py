@@ -39,6 +39,9 @@ KERNEL_PARAMETERS = (
 # After a fault the log goes on for a moment, and what it says then is what explains it.
 SECONDS_AFTER_FAULT = 3.0
 
+# Events after which there is nothing to wait for.
+ENDINGS = frozenset({"ended", "failed", "closed", "unwritable"})
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -59,7 +62,7 @@ class Verdict:
     status: int
     problem: str | None
     boot_s: float | None
-    log_tail: list[str]
+    log_excerpt: list[str]
 
 
 class Machine:
@@ -68,6 +71,7 @@ class Machine:
     def __init__(self, kernel: Kernel, initramfs: bytes, size: Size) -> None:
         self._kernel = kernel
         self._size = size
+        self._boot_s: float | None = None
         self._events: queue.Queue[Event] = queue.Queue()
         self._trailer = b"\x1e" + secrets.token_hex(16).encode()  # Ends each output stream.
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as QEMU.
@@ -127,32 +131,32 @@ class Machine:
             self._qemu.kill()
         self._qemu.wait()
 
-    def _follow(self) -> dict[str, tuple[str, ...]]:
+    def _follow(self) -> dict[str, list[str]]:
         """Takes events until nothing more can change the verdict; returns them by name."""
-        seen: dict[str, tuple[str, ...]] = {}
+        seen: dict[str, list[str]] = {}
         deadline = self._started_at + self._size.timeout_s
         finished = {"exit", "stdout", "stderr"}
-        while not (finished <= seen.keys() or seen.keys() & {"ended", "failed", "closed"}):
+        while not (finished <= seen.keys() or seen.keys() & ENDINGS):
             try:
                 name, *values = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                seen.setdefault("timeout", ())
+                seen["timeout"] = []
                 break
             if name == "ready":
-                values = [str(time.monotonic() - self._started_at)]
+                self._boot_s = time.monotonic() - self._started_at
             if name == "fault":
                 deadline = min(deadline, time.monotonic() + SECONDS_AFTER_FAULT)
-            seen.setdefault(name, tuple(values))
+            seen.setdefault(name, values)
         return seen
 
-    def _judge(self, seen: dict[str, tuple[str, ...]], log: KernelLog) -> Verdict:
-        boot_s = float(seen["ready"][0]) if "ready" in seen else None
-
+    def _judge(self, seen: dict[str, list[str]], log: KernelLog) -> Verdict:
         def ended(status: int, problem: str | None = None) -> Verdict:
-            return Verdict(status, problem, boot_s, log.tail())
+            return Verdict(status, problem, self._boot_s, log.excerpt())
 
         if "closed" in seen:
             return ended(closed_output_status())
+        if "unwritable" in seen:
+            return Verdict(NOT_STARTED, seen["unwritable"][0], self._boot_s, [])
         fault = log.fault
         if fault is None and "exit" in seen:
             fault = taint_fault(int(seen["exit"][1]))

@@ -15,7 +15,8 @@ from errors import SetupError
 APT = Path("/etc/apt")
 KEYRINGS = Path("/usr/share/keyrings")
 SUITE = re.compile(
-    r"(bullseye|bookworm|trixie|forky|duke|sid|(old)*stable|testing|unstable)(-updates|-backports)?/?"
+    r"(bullseye|bookworm|trixie|forky|duke|sid|(old)*stable|testing|unstable)"
+    r"(-updates|-backports)?/?"
 )
 
 
@@ -72,10 +73,14 @@ def find_mirror(apt: Path = APT) -> str:
 
 
 def _is_debian(entry: Entry, uri: str) -> bool:
-    """Other archives may be named after a Debian suite, or have a path of that name: not both."""
+    """Says whether it is Debian's main archive, or a list of its mirrors (mirror+file:).
+
+    Other archives have a suite named after Debian's, or a `debian` in their path, but then their
+    component is not called main.
+    """
     return (
         "main" in entry.components
-        and "debian" in urlsplit(uri).path.split("/")
+        and re.search(r"/debian(\.list)?(/|$)", urlsplit(uri).path) is not None
         and any(SUITE.fullmatch(suite) for suite in entry.suites)
     )
 

@@ -2,7 +2,8 @@
 
 An event is a name and its values: ("ready",), ("exit", STATUS, TAINT), ("failed", REASON...),
 ("stdout",) and ("stderr",) when that stream has arrived in full, ("closed",) when our own reader
-has gone, ("fault",) when the kernel log shows one, ("ended",) when QEMU has.
+has gone, ("unwritable", REASON) when our own output fails, ("fault",) when the kernel log shows
+one, ("ended",) when QEMU has.
 """
 
 import signal
@@ -57,6 +58,9 @@ class OutputRelay(threading.Thread):
                 self._target.flush()
             except BrokenPipeError:
                 self._post(("closed",))
+                return
+            except OSError as error:
+                self._post(("unwritable", f"cannot write to {self._name}: {error.strerror}"))
                 return
             if end >= 0:
                 self._post((self._name,))
