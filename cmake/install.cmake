@@ -4,6 +4,9 @@ include(CMakePackageConfigHelpers)
 
 set(linchpin_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/linchpin)
 
+if(TARGET linchpin_tool)  # Finds the library beside itself, wherever both are moved.
+  set_target_properties(linchpin_tool PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+endif()
 install(TARGETS linchpin EXPORT linchpin-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
