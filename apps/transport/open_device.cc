@@ -1,0 +1,67 @@
+// OpenDevice: finds a device by its name, or the best there is.
+#include <infiniband/verbs.h>
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+#include "apps/transport/loopback_transport.h"
+#include "apps/transport/transport.h"
+#include "apps/transport/verbs_device.h"
+
+namespace linchpin {
+namespace {
+
+constexpr char kLoopback[] = "loopback";
+
+// The RDMA devices of this moment. None, where the kernel has no RDMA at all.
+class DeviceList final {
+ public:
+  DeviceList() : devices_(ibv_get_device_list(&count_)) {}
+  ~DeviceList() {
+    if (devices_ != nullptr) ibv_free_device_list(devices_);
+  }
+  DeviceList(const DeviceList&) = delete;
+  DeviceList& operator=(const DeviceList&) = delete;
+
+  std::span<ibv_device* const> all() const {
+    return {devices_, devices_ != nullptr ? static_cast<std::size_t>(count_) : 0};
+  }
+
+ private:
+  int count_ = 0;
+  ibv_device** const devices_;
+};
+
+absl::StatusOr<std::shared_ptr<Device>> OpenBest(const DeviceList& list) {
+  std::string reasons;
+  for (ibv_device* candidate : list.all()) {
+    auto opened = OpenVerbsDevice(candidate);
+    if (opened.ok()) return opened;
+    absl::StrAppend(&reasons, opened.status().message(), "; and ");
+  }
+  auto loopback = OpenLoopback();
+  if (loopback.ok()) return loopback;
+  return absl::UnavailableError(absl::StrCat("no device can be used: ", reasons, kLoopback, ": ",
+                                             loopback.status().message()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Device>> OpenDevice(const std::string& name) {
+  if (name == kLoopback) return OpenLoopback();
+  const DeviceList list;
+  if (name.empty()) return OpenBest(list);
+  std::string names;
+  for (ibv_device* candidate : list.all()) {
+    const char* found = ibv_get_device_name(candidate);
+    if (name == found) return OpenVerbsDevice(candidate);
+    absl::StrAppend(&names, found, ", ");
+  }
+  return absl::NotFoundError(
+      absl::StrCat("no device \"", name, "\"; there are: ", names, kLoopback));
+}
+
+}  // namespace linchpin
