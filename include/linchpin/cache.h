@@ -48,7 +48,7 @@ struct CacheOptions {
   // Overlapping requests are registered together in regions that may grow past them: the share of
   // such a region that may lie outside the hull of the requests it was made for, from 0 to below 1.
   double max_union_waste = 0.5;
-  std::shared_ptr<MemoryMonitor> monitor;  // Null: MemoryMonitor::Shared().
+  std::shared_ptr<MemoryMonitor> monitor = nullptr;  // Null: MemoryMonitor::Shared().
 };
 
 // A snapshot of a cache's counters; each is explained in docs/stats.md. Bytes are bytes registered.
@@ -75,7 +75,8 @@ struct CacheStats {
 
 enum class LeaseState : std::uint8_t {
   kValid,
-  kStale,    // Its mapping changed: the device still has the old pages.
+  kStale,  // Its mapping changed: the device still has the old pages. After several changes of one
+           // region, so are the leases on what lies between them.
   kRevoked,  // Taken back although held.
 };
 
@@ -175,6 +176,9 @@ class RegistrationCache final {
   absl::Status Close(absl::Duration timeout);
 
   CacheStats stats() const;
+
+  // Aborts if an invariant of the cache does not hold. Takes time in proportion to the regions.
+  void CheckInvariantsForTest();
 
  private:
   explicit RegistrationCache(std::unique_ptr<internal::CacheCore> core);

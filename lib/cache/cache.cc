@@ -70,6 +70,10 @@ CacheStats RegistrationCache::stats() const {
   return core_->stats();
 }
 
+void RegistrationCache::CheckInvariantsForTest() {
+  core_->CheckInvariantsForTest();
+}
+
 Lease::Lease(Lease&& other) noexcept
     : core_(std::exchange(other.core_, nullptr)),
       region_(std::exchange(other.region_, nullptr)),

@@ -148,10 +148,11 @@ class CacheCore final : public MemoryMonitor::Listener {
       ABSL_GUARDED_BY(mutex_);                 // Dead: being deregistered, with the mutex released.
   RegionList leaked_ ABSL_GUARDED_BY(mutex_);  // Leaked: kept as a record, never tried again.
 
-  // bytes = idle_bytes + held_bytes + deferred_bytes; a flight counts as held from its start.
+  // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_.
   // idle_bytes and idle_regions_: of Live regions without a holder.
   CacheStats stats_ ABSL_GUARDED_BY(mutex_);
   std::uint64_t idle_regions_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t flying_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Published, and not landed yet.
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;    // No new leases.
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;    // The cache is gone; nothing is kept any more.
   bool orphaned_ ABSL_GUARDED_BY(mutex_) = false;  // The reaper deletes the core when it ends.

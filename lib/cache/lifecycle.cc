@@ -115,20 +115,20 @@ std::size_t CacheCore::Trim(std::size_t bytes_to_keep) {
 absl::Status CacheCore::Drain(Clock::time_point deadline) {
   if (Inherited()) return InheritedError();
   bool in_time = true;
-  while (true) {
+  while (in_time) {
     {
       const NoAllocationLock lock(mutex_);
       EvictToLocked(0);
+      if (stats_.regions == 0) return absl::OkStatus();
+      if (graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
     }
     ReapAll();
-    {
-      const NoAllocationLock lock(mutex_);
-      if (stats_.regions == 0) return absl::OkStatus();
-      if (in_time && graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
-    }
-    if (!in_time)
-      return absl::DeadlineExceededError(absl::StrCat("not drained in time: ", Holders()));
   }
+  {
+    const NoAllocationLock lock(mutex_);
+    if (stats_.regions == 0) return absl::OkStatus();
+  }
+  return absl::DeadlineExceededError(absl::StrCat("not drained in time: ", Holders()));
 }
 
 absl::Status CacheCore::Close(Clock::time_point deadline) {
@@ -150,18 +150,14 @@ absl::Status CacheCore::Fence(const Range& range, Clock::time_point deadline) {
   if (Inherited()) return InheritedError();
   Invalidate(range);
   bool in_time = true;
-  while (true) {
+  while (in_time) {
     ReapAll();
-    {
-      const NoAllocationLock lock(mutex_);
-      if (GoneLocked(range)) return absl::OkStatus();
-      if (in_time && graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
-    }
-    if (!in_time) {
-      return absl::DeadlineExceededError(
-          absl::StrCat(range.ToString(), " is still registered: ", Holders()));
-    }
+    const NoAllocationLock lock(mutex_);
+    if (GoneLocked(range)) return absl::OkStatus();
+    if (graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
   }
+  return absl::DeadlineExceededError(
+      absl::StrCat(range.ToString(), " is still registered: ", Holders()));
 }
 
 CacheStats CacheCore::stats() const {
@@ -174,10 +170,13 @@ void CacheCore::CheckInvariantsForTest() {
   const NoAllocationLock lock(mutex_);
   index_.CheckInvariants();
   CacheStats sum;
+  std::uint64_t flying_bytes = 0;
   std::uint64_t idle = 0;
   index_.ForEach([&](const Region& region) {
-    (region.state == RegionState::kLive && region.holders == 0 ? sum.idle_bytes : sum.held_bytes) +=
-        region.range.size();
+    const bool flying = region.holders == 0 && region.state != RegionState::kLive;
+    (flying                ? flying_bytes
+     : region.holders == 0 ? sum.idle_bytes
+                           : sum.held_bytes) += region.range.size();
     if (region.state == RegionState::kLive && region.holders == 0) ++idle;
     if (region.state == RegionState::kStale) ++sum.stale_regions;
     sum.leases += region.holders;
@@ -194,7 +193,9 @@ void CacheCore::CheckInvariantsForTest() {
   LINCHPIN_CHECK(sum.held_bytes == stats_.held_bytes && sum.leases == stats_.leases);
   LINCHPIN_CHECK(sum.deferred_bytes == stats_.deferred_bytes);
   LINCHPIN_CHECK(sum.stale_regions == stats_.stale_regions);
-  LINCHPIN_CHECK(stats_.bytes == stats_.idle_bytes + stats_.held_bytes + stats_.deferred_bytes);
+  LINCHPIN_CHECK(flying_bytes == flying_bytes_);
+  LINCHPIN_CHECK(stats_.bytes ==
+                 stats_.idle_bytes + stats_.held_bytes + stats_.deferred_bytes + flying_bytes_);
 }
 
 }  // namespace linchpin::internal

@@ -136,7 +136,7 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
   }
   const std::uint64_t held_max = options_.max_held_bytes;
   const auto over = [&](const Range& range) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return held_max != 0 && stats_.held_bytes + range.size() > held_max;
+    return held_max != 0 && stats_.held_bytes + flying_bytes_ + range.size() > held_max;
   };
   if (over(plan.range)) plan = {pages, request.access, pages};
   if (over(plan.range)) return Verdict::kTooManyBytes;
@@ -155,7 +155,7 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
   index_.pending().Insert(region);
   ++stats_.regions;
   stats_.bytes += plan.range.size();
-  stats_.held_bytes += plan.range.size();
+  flying_bytes_ += plan.range.size();
   return Verdict::kPublished;
 }
 
@@ -194,13 +194,13 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
   {
     const NoAllocationLock lock(mutex_);
     region.set.unlink();
+    flying_bytes_ -= region.range.size();
     collided = region.state == RegionState::kCollided;
     if (registration.ok()) {
       ++stats_.registrations;
       region.registration = std::move(*registration);
       region.Apply(RegionEvent::kRegistered);
       if (collided) {
-        stats_.held_bytes -= region.range.size();
         BuryLocked(region);
       } else {
         GoLiveLocked(region);
@@ -209,7 +209,6 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       region.Apply(RegionEvent::kFailed);
       --stats_.regions;
       stats_.bytes -= region.range.size();
-      stats_.held_bytes -= region.range.size();
     }
     region.flight = nullptr;
     flight->status = collided ? absl::OkStatus() : final_status;
@@ -230,6 +229,7 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
 
 void CacheCore::GoLiveLocked(Region& region) {
   region.holders = 1;
+  stats_.held_bytes += region.range.size();
   ++stats_.leases;
   if (!region.use.shared) {
     index_.aside().Insert(region);
