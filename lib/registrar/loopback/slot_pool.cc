@@ -40,7 +40,7 @@ absl::StatusOr<std::vector<Slot>> SlotPool::Take(std::size_t count) {
   std::vector<Slot> taken;
   taken.reserve(count);
   const MutexLock lock(mutex_);
-  while (slots_free_ < count || rings_made_ < kSpread) {
+  while (slots_free_ < count || ShouldSpread()) {
     const absl::Status status = OpenRing();
     if (status.ok()) continue;
     if (slots_free_ < count) return status;
@@ -56,6 +56,11 @@ absl::StatusOr<std::vector<Slot>> SlotPool::Take(std::size_t count) {
     }
   }
   return taken;
+}
+
+bool SlotPool::ShouldSpread() const {
+  const std::size_t in_use = rings_made_ * Ring::kSlots - slots_free_;
+  return rings_made_ < kSpread && in_use >= rings_made_ * kInUseBeforeSpread;
 }
 
 void SlotPool::Return(std::span<const Slot> slots) {

@@ -40,10 +40,14 @@ class SlotPool final {
   void CloseInForkedChild();
 
  private:
-  // Registrations spread over this many rings before any fills: threads that use different rings do
-  // not wait for each other.
+  // Threads that use different rings do not wait for each other, so registrations spread over
+  // kSpread rings before any fills: a further one for each kInUseBeforeSpread in use. Not at once:
+  // on kernels from 6.14 a ring's queues take 8 KiB of RLIMIT_MEMLOCK, which may be as low as 64
+  // KiB.
   static constexpr std::size_t kSpread = 4;
+  static constexpr std::size_t kInUseBeforeSpread = 64;
 
+  bool ShouldSpread() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OpenRing() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::size_t RingWithMostFree() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
