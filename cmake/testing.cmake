@@ -55,7 +55,8 @@ endfunction()
 # their own, because gtest_discover_tests cannot pass on a list.
 function(linchpin_discover name kind filter labels)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    TEST_LIST ${name}_${kind} TEST_FILTER "${filter}" PROPERTIES ${ARGN})
+    NO_PRETTY_TYPES NO_PRETTY_VALUES TEST_LIST ${name}_${kind} TEST_FILTER "${filter}"
+    PROPERTIES ${ARGN})
   set(file ${CMAKE_CURRENT_BINARY_DIR}/${name}_${kind}_labels.cmake)
   set(tests "\${${name}_${kind}}")
   file(WRITE ${file} "if(${name}_${kind})
