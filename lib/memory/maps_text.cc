@@ -66,6 +66,7 @@ std::optional<Mapping> ParseMapsLine(std::string_view line) {
   line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
   mapping.name = Unescape(line);
   mapping.page_size = BasePageSize();
+  mapping.kind = Classify(mapping);
   return mapping;
 }
 

@@ -172,8 +172,8 @@ absl::StatusOr<std::vector<Mapping>> MappingReader::ReadText(Open& open, Range r
   }
   std::vector<Mapping> mappings = collector.Finish();
   for (Mapping& mapping : mappings) {
-    if (mapping.kind == MappingKind::kHole) continue;
-    if (CouldBeHugetlb(mapping)) mapping.page_size = PageSizeFromSmaps(mapping.range);
+    if (!CouldBeHugetlb(mapping)) continue;
+    mapping.page_size = PageSizeFromSmaps(mapping.range);
     mapping.kind = Classify(mapping);
   }
   return mappings;
