@@ -33,7 +33,7 @@ Range Intersection(const Range& a, const Range& b) {
 
 WatchedExtent Arming::Watch(Range range, bool look_again) {
   constexpr int kTries = 8;
-  if (range.empty()) return SurveyRange(range, NoCoverage);
+  if (range.empty()) return Unwatched(range);
   if (!look_again) {
     if (const auto known = extents_.Find(range)) return *known;
   }
@@ -42,7 +42,7 @@ WatchedExtent Arming::Watch(Range range, bool look_again) {
   for (int i = 0; i < kTries; ++i) {
     if (LookAndArm(range, &extent)) return extent;
   }
-  // Others change this memory faster than we can look at it.
+  // Others change the mappings faster than we can look at them.
   extent.coverage = Coverage::kNone;
   return extent;
 }
@@ -60,10 +60,10 @@ WatchedExtent Arming::Watch(Range range, bool look_again) {
 // that, and arming waits for the same lock. So we do not register the pages that it is about to
 // drop.
 bool Arming::LookAndArm(Range range, WatchedExtent* extent) {
-  reader_.Settle();
+  const bool settled = reader_.TrySettle();
   const auto mappings = LookUpMappings(range);
-  if (!mappings.ok() || reader_.failed()) {
-    *extent = SurveyRange(range, NoCoverage);
+  if (!settled || !mappings.ok()) {
+    *extent = Unwatched(range);
     return true;
   }
   *extent = Summarise(range, *mappings, BestCoverage);
@@ -78,7 +78,10 @@ bool Arming::LookAndArm(Range range, WatchedExtent* extent) {
   if (!armed) return true;
   // The kernel may have joined a neighbour to it, which is not under the probe.
   if (extent->uniform) extent->range = Intersection(extent->range, hull);
-  reader_.Settle();
+  if (!reader_.TrySettle()) {
+    extent->coverage = Coverage::kNone;
+    return true;
+  }
   return extents_.Publish(probe, *extent);
 }
 
@@ -93,7 +96,9 @@ void Arming::DisarmAll() {
     // A mapping that mremap moves meanwhile is in the table after its event is told.
     armed = extents_.armed();
     for (const Range& range : armed.ranges) DisarmWithin(range);
-    reader_.Settle();
+    while (!reader_.TrySettle() && !reader_.failed()) {
+      // Others still unmap what was armed; nothing new is, so they come to an end.
+    }
   } while (extents_.armed().version != armed.version);
 }
 

@@ -25,7 +25,9 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "lib/base/error.h"
@@ -111,9 +113,13 @@ void EventReader::Handle(const uffd_msg& event) {
       userfault_.ResolveFault(event.arg.pagefault.address);
       return;
     default:  // There is no other that we ask for. What it means for memory nobody knows.
-      extents_.Changed(kEverything);
-      listeners_.Tell(kEverything);
+      TellEverything();
   }
+}
+
+void EventReader::TellEverything() {
+  extents_.Changed(kEverything);
+  listeners_.Tell(kEverything);
 }
 
 void EventReader::Fail() {
@@ -121,20 +127,42 @@ void EventReader::Fail() {
   listeners_.Tell(kEverything);
 }
 
-void EventReader::Settle() {
-  if (failed()) return;
-  Backoff outstanding;
-  for (int answer = userfault_.AskOutstanding(); answer != EINVAL;
-       answer = userfault_.AskOutstanding()) {  // (4)
-    // Broken. The reader may not notice before the next event, which it could not read.
-    if (answer != EAGAIN) return Fail();
-    outstanding.Pause();
+// Returns: whether there was a moment with nothing outstanding. Not when events keep coming in such
+// numbers that there may never be one, nor when the kernel lost count.
+bool EventReader::WaitForOutstanding() {
+  constexpr std::uint64_t kStormBatches = 1024;
+  constexpr std::chrono::seconds kStuck(1);
+  const std::uint64_t first_epoch = epoch_.load(std::memory_order_relaxed);
+  std::optional<std::chrono::steady_clock::time_point> since;
+  Backoff backoff;
+  for (;;) {
+    const int answer = userfault_.AskOutstanding();  // (4)
+    if (answer == EINVAL) return true;
+    if (answer != EAGAIN) {
+      // Broken. The reader does not notice before the next event, which it could not read.
+      if (!failed()) Fail();
+      return false;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (!since) since = now;
+    if (now - *since > kStuck) return false;
+    if (epoch_.load(std::memory_order_relaxed) - first_epoch > 2 * kStormBatches) return false;
+    backoff.Pause();
   }
+}
+
+bool EventReader::TrySettle() {
+  if (failed() || !WaitForOutstanding()) return false;
   std::atomic_thread_fence(std::memory_order_seq_cst);  // (4) before (6), on every machine.
   const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);  // (6), pairs with (7).
-  if (epoch % 2 == 0) return;
-  Backoff reading;
-  while (epoch_.load(std::memory_order_acquire) == epoch) reading.Pause();
+  if (epoch % 2 == 0) return true;
+  Backoff backoff;
+  while (epoch_.load(std::memory_order_acquire) == epoch) backoff.Pause();
+  return true;
+}
+
+void EventReader::Settle() {
+  if (!TrySettle() && !failed()) TellEverything();
 }
 
 }  // namespace linchpin

@@ -33,8 +33,14 @@ class EventReader final {
   bool Stop();
 
   // Returns once every change that freed addresses before the call has been told. 0.3 us if none
-  // did.
+  // did. Where others unmap without a pause, so that there is never a moment with nothing
+  // outstanding, it gives up after a while and tells instead that everything changed, which is true
+  // of a superset.
   void Settle();
+
+  // The same, but gives up without telling anything.
+  // Returns: false when it gave up, or the monitor failed.
+  bool TrySettle();
 
   // Whether the descriptor broke. Everybody was told that everything changed; no event comes any
   // more.
@@ -43,6 +49,8 @@ class EventReader final {
  private:
   void Run();
   bool ReadBatch();
+  bool WaitForOutstanding();
+  void TellEverything();
   void Handle(const uffd_msg& event);
   void Fail();
 

@@ -48,11 +48,12 @@ void ManualMonitor::RemoveListener(Listener* listener) {
 
 // Nothing is remembered, so every look is a fresh one.
 WatchedExtent ManualMonitor::Watch(Range range, bool /*look_again*/) {
-  return SurveyRange(
-      range, impl_->inherited() ? [](MappingKind) { return Coverage::kNone; } : ManualCoverage);
+  return impl_->inherited() ? Unwatched(range) : SurveyRange(range, ManualCoverage);
 }
 
 // Changed() has told all before it returns.
+void ManualMonitor::Forget(Range) {}
+
 void ManualMonitor::Settle() {}
 
 absl::Status ManualMonitor::status() const {

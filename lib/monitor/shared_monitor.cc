@@ -24,6 +24,7 @@ class UnwatchedMonitor final : public MemoryMonitor {
   WatchedExtent Watch(Range range, bool) override {
     return SurveyRange(range, [](MappingKind) { return Coverage::kNone; });
   }
+  void Forget(Range) override {}
   void Settle() override {}
   absl::Status status() const override { return reason_; }
 

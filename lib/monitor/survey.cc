@@ -57,10 +57,12 @@ WatchedExtent Summarise(Range range, const std::vector<Mapping>& mappings,
 }
 
 WatchedExtent SurveyRange(Range range, Coverage (*coverage)(MappingKind)) {
-  if (!range.empty()) {
-    const auto mappings = LookUpMappings(range);
-    if (mappings.ok()) return Summarise(range, *mappings, coverage);
-  }
+  if (range.empty()) return Unwatched(range);
+  const auto mappings = LookUpMappings(range);
+  return mappings.ok() ? Summarise(range, *mappings, coverage) : Unwatched(range);
+}
+
+WatchedExtent Unwatched(Range range) {
   WatchedExtent unknown;
   unknown.page_size = BasePageSize();
   unknown.range = {RoundDown(range.start, unknown.page_size),

@@ -18,7 +18,10 @@ Coverage BestCoverage(MappingKind kind);
 WatchedExtent Summarise(Range range, const std::vector<Mapping>& mappings,
                         Coverage (*coverage)(MappingKind));
 
-// Looks at the maps and summarises. Coverage is kNone when they cannot be read or `range` is empty.
+// Looks at the maps and summarises; Unwatched when they cannot be read.
 WatchedExtent SurveyRange(Range range, Coverage (*coverage)(MappingKind));
+
+// The pages of `range`, of which nothing is known. Without a look at anything.
+WatchedExtent Unwatched(Range range);
 
 }  // namespace linchpin

@@ -56,8 +56,11 @@ class Monitor final : public MemoryMonitor {
   }
 
   WatchedExtent Watch(Range range, bool look_again) override {
-    if (!inherited()) return parts_->arming.Watch(range, look_again);
-    return SurveyRange(range, [](MappingKind) { return Coverage::kNone; });
+    return inherited() ? Unwatched(range) : parts_->arming.Watch(range, look_again);
+  }
+
+  void Forget(Range range) override {
+    if (!inherited()) parts_->extents.Changed(range);
   }
 
   void Settle() override {
