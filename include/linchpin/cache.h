@@ -157,6 +157,7 @@ class RegistrationCache final {
   absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
 
   // No later Acquire sees what was registered in the range; leases on it turn stale. Cannot fail.
+  // For changes that the kernel tells nobody of: see docs/decisions/0001-guard-regions.md.
   void Invalidate(const void* address, std::size_t length);
 
   // Invalidate, and when it returns OK all registrations of the range have been deregistered, those

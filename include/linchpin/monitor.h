@@ -61,6 +61,10 @@ class MemoryMonitor {
   // be watched is Coverage::kNone.
   virtual WatchedExtent Watch(Range range, bool look_again) = 0;
 
+  // The application says that `range` changed in a way that makes no event: what is remembered of it
+  // is forgotten, and the next Watch looks afresh. Tells no listener.
+  virtual void Forget(Range range) = 0;
+
   // Returns once every change that freed addresses before the call has been told to each listener.
   // Cheap when there is none; not to be called by a listener.
   virtual void Settle() = 0;
@@ -93,6 +97,7 @@ class ManualMonitor final : public MemoryMonitor {
   void AddListener(Listener* listener) override;
   void RemoveListener(Listener* listener) override;
   WatchedExtent Watch(Range range, bool look_again) override;
+  void Forget(Range range) override;  // It remembers nothing.
   void Settle() override;
   absl::Status status() const override;
 

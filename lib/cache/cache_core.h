@@ -62,7 +62,7 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
   void Release(Region& region) noexcept;
-  void Invalidate(const Range& range);
+  void Invalidate(const Range& range);  // By the application, for want of an event.
   absl::Status Fence(const Range& range, Clock::time_point deadline);
   std::size_t Trim(std::size_t bytes_to_keep);
   absl::Status Drain(Clock::time_point deadline);
@@ -70,7 +70,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   CacheStats stats() const;
   LeaseState StateOf(const Region& region, const Range& range) const;
 
-  void OnChanged(Range range) override { Invalidate(range); }
+  void OnChanged(Range range) override;
 
   // Ends the core when the cache goes: at once, or, with leases out, on the last release.
   static void End(std::unique_ptr<CacheCore> core);

@@ -8,6 +8,11 @@ namespace linchpin::internal {
 
 void CacheCore::Invalidate(const Range& range) {
   if (Inherited()) return;
+  monitor_->Forget(range);
+  OnChanged(range);
+}
+
+void CacheCore::OnChanged(Range range) {
   const NoAllocationLock lock(mutex_);
   index_.ForEachOverlapping(range, [&](Region& region) {
     mutex_.AssertHeld();

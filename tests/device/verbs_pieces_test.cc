@@ -102,14 +102,15 @@ TEST(BestGid, IsNeitherEmptyNorAnotherPortsNorBeyondAnAddress) {
 
 TEST(CompletionOf, EveryStatusOfVerbsHasAMeaning) {
   for (int status = IBV_WC_SUCCESS; status <= IBV_WC_TM_RNDV_INCOMPLETE; ++status) {
-    const Completion completion = CompletionOf(static_cast<ibv_wc_status>(status));
+    const Completion completion = CompletionOf(static_cast<ibv_wc_status>(status), true);
     EXPECT_EQ(completion == Completion::kSuccess, status == IBV_WC_SUCCESS) << status;
   }
-  EXPECT_EQ(CompletionOf(IBV_WC_LOC_PROT_ERR), Completion::kLocalProtectionError);
-  EXPECT_EQ(CompletionOf(IBV_WC_LOC_QP_OP_ERR), Completion::kLocalProtectionError);
-  EXPECT_EQ(CompletionOf(IBV_WC_REM_ACCESS_ERR), Completion::kRemoteAccessError);
-  EXPECT_EQ(CompletionOf(IBV_WC_REM_INV_REQ_ERR), Completion::kRemoteInvalidRequest);
-  EXPECT_EQ(CompletionOf(IBV_WC_RETRY_EXC_ERR), Completion::kGeneralError);
+  EXPECT_EQ(CompletionOf(IBV_WC_LOC_PROT_ERR, true), Completion::kLocalProtectionError);
+  EXPECT_EQ(CompletionOf(IBV_WC_LOC_QP_OP_ERR, true), Completion::kLocalProtectionError);
+  EXPECT_EQ(CompletionOf(IBV_WC_LOC_QP_OP_ERR, false), Completion::kGeneralError);
+  EXPECT_EQ(CompletionOf(IBV_WC_REM_ACCESS_ERR, true), Completion::kRemoteAccessError);
+  EXPECT_EQ(CompletionOf(IBV_WC_REM_INV_REQ_ERR, true), Completion::kRemoteInvalidRequest);
+  EXPECT_EQ(CompletionOf(IBV_WC_RETRY_EXC_ERR, true), Completion::kGeneralError);
 }
 
 }  // namespace
