@@ -1,12 +1,14 @@
 // RunInChild: a piece of a test in a forked child, which may give up rights, limits or its life.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -44,6 +46,21 @@ inline Complaint RunInChild(const Body& body, bool raw_clone = false) {
     complaint += "the child ended with status " + std::to_string(status);
   }
   return complaint;
+}
+
+inline void SetLimit(__rlimit_resource resource, rlim_t value) {
+  rlimit limit{};
+  getrlimit(resource, &limit);
+  limit.rlim_cur = value;
+  if (resource == RLIMIT_MEMLOCK) limit.rlim_max = value;
+  setrlimit(resource, &limit);
+}
+
+// Becomes a user without privilege, whom no process of another test locks memory as.
+inline bool DropPrivilege(std::uint32_t which, pid_t test = getppid()) {
+  if (geteuid() != 0) return true;
+  const uid_t id = 200000 + (static_cast<std::uint32_t>(test) % 50000) * 8 + which;
+  return setgid(id) == 0 && setuid(id) == 0;
 }
 
 }  // namespace linchpin::testing

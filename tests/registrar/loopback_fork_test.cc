@@ -1,13 +1,17 @@
 // Tests that a forked child leaves the parent's loopback device alone, and is not kept waiting by
 // it.
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -20,12 +24,14 @@ namespace {
 
 using testing::Body;
 using testing::Complaint;
+using testing::DropPrivilege;
 using testing::kAllRights;
 using testing::kPage;
 using testing::LoopbackTest;
 using testing::Mapped;
 using testing::PinnedBytes;
 using testing::RunInChild;
+using testing::SetLimit;
 
 std::size_t OpenRings() {
   std::size_t rings = 0;
@@ -55,7 +61,6 @@ TEST_F(LoopbackFork, InAForkedChildTheDeviceIsInert) {
     if (device_->limits().max_regions != 0) return "limits";
     Registration copy = region;
     if (!device_->Deregister(copy).ok() || copy.handle != 0) return "Deregister";
-    if (OpenRings() == 0) return "no ring was inherited: the test shows nothing";
     device_.reset();
     if (OpenRings() != 0) return "a ring is still open";
     auto own = LoopbackDevice::Create();
@@ -71,6 +76,22 @@ TEST_F(LoopbackFork, InAForkedChildTheDeviceIsInert) {
 }
 
 // A lock that a parent's thread holds stays held in the child; nothing there may wait for it.
+TEST_F(LoopbackFork, AForkedChildHoldsNoRing) {
+  ASSERT_GT(OpenRings(), 0U);
+  EXPECT_EQ(RunInChild([] { return std::to_string(OpenRings()); }), "0");
+}
+
+TEST_F(LoopbackFork, AChildThatNoForkHandlerRanInClosesTheRingsWithTheDevice) {
+  EXPECT_EQ(RunInChild(
+                [&] {
+                  const std::size_t before = OpenRings();
+                  device_.reset();
+                  return std::to_string(before) + " " + std::to_string(OpenRings());
+                },
+                /*raw_clone=*/true),
+            std::to_string(OpenRings()) + " 0");
+}
+
 TEST_F(LoopbackFork, AChildOfABusyProcessDestroysItsCopyAtOnce) {
   const Mapped memory(1 << 20);
   const Registration region = Register(memory);
@@ -102,18 +123,66 @@ TEST_F(LoopbackFork, AChildOfABusyProcessDestroysItsCopyAtOnce) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST_F(LoopbackFork, PinsEndWithTheDeviceWhileAChildHoldsItsDescriptors) {
+// Fills the lock limit of a user of its own, and then waits to be killed; its child outlives it.
+Complaint PinAndFork(int begun, int ended) {
+  constexpr std::size_t kBytes = 1 << 20;
+  SetLimit(RLIMIT_MEMLOCK, kBytes + 2 * kPage);
+  if (!DropPrivilege(3)) return "still privileged";
+  const auto device = LoopbackDevice::Create();  // Refused until the last one's pins are gone.
+  if (!device.ok()) return device.status().ToString();
+  const Mapped memory(kBytes);
+  const auto made = (*device)->Register({memory.start(), memory.start() + kBytes}, kAllRights);
+  if (!made.ok()) return made.status().ToString();
+  char byte = '!';
+  if (fork() == 0) {
+    const bool said = write(begun, &byte, 1) == 1;
+    _exit(said && read(ended, &byte, 1) == 0 ? 0 : 1);
+  }
+  pause();
+  return "not killed";
+}
+
+TEST_F(LoopbackFork, PinsEndWithAKilledProcessWhileItsChildLives) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  const Fd ended(ends[0]);
+  Fd ending(ends[1]);  // Its end is told to the children by closing it.
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(testing::WaitFor("the whole limit pinned", [&] {
+      std::array<int, 2> pipe_ends{};
+      if (pipe(pipe_ends.data()) != 0) return false;
+      const Fd read_end(pipe_ends[0]);
+      Fd write_end(pipe_ends[1]);
+      const pid_t child = fork();
+      if (child == 0) {
+        alarm(60);
+        ending.Reset(-1);
+        _exit(PinAndFork(write_end.get(), ended.get()).empty() ? 0 : 1);
+      }
+      write_end.Reset(-1);
+      char byte = 0;
+      const bool pinned = read(read_end.get(), &byte, 1) == 1;
+      kill(child, SIGKILL);
+      int status = 0;
+      waitpid(child, &status, 0);
+      return pinned;
+    }));
+  }
+}
+
+// As when the descriptors were passed on.
+TEST_F(LoopbackFork, PinsEndWithTheDeviceWhileAnotherProcessHoldsItsDescriptors) {
   const Mapped memory(64 * kPage);
   Register(memory);
   std::array<int, 2> ends{};
   ASSERT_EQ(pipe(ends.data()), 0);
-  Fd read_end(ends[0]);
+  const Fd read_end(ends[0]);
   Fd write_end(ends[1]);
-  const pid_t child = fork();
+  const auto child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
   if (child == 0) {
     write_end.Reset(-1);
     char byte = 0;
-    _exit(read(read_end.get(), &byte, 1) == 0 ? 0 : 1);  // Until the parent closes its end.
+    _exit(OpenRings() > 0 && read(read_end.get(), &byte, 1) == 0 ? 0 : 1);
   }
   EXPECT_EQ(PinnedBytes() - pinned_at_start_, memory.size());
   device_.reset();

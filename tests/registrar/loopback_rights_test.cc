@@ -170,15 +170,5 @@ TEST_F(LoopbackRights, ReadOnlyMemoryCannotBePinned) {
   }
 }
 
-TEST_F(LoopbackRights, AHoleInTheRangeIsRefusedAndNothingStaysPinned) {
-  const Mapped memory(4 * kPage);
-  ASSERT_EQ(mprotect(memory.data() + 2 * kPage, kPage, PROT_NONE), 0);
-  const std::uint64_t before = testing::PinnedBytes();
-  const absl::Status status =
-      device_->Register({memory.start(), memory.start() + 4 * kPage}, kAllRights).status();
-  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status.ToString();
-  EXPECT_EQ(testing::PinnedBytes(), before);
-}
-
 }  // namespace
 }  // namespace linchpin

@@ -1,5 +1,7 @@
 #include "lib/registrar/loopback/ring.h"
 
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -71,7 +73,7 @@ absl::Status Ring::Open() {
   if (const int error = -io_uring_queue_init(kBatch, &ring_, IORING_SETUP_SUBMIT_ALL); error != 0) {
     return OpenError(error, "io_uring_setup");
   }
-  open_ = true;
+  descriptor_ = ForkClosedFd(ring_.ring_fd);
   // A child must not find the queues: what it wrote there would be the parent's.
   if (const int error = -io_uring_ring_dontfork(&ring_); error != 0) {
     return OpenError(error, "madvise(MADV_DONTFORK) of an io_uring");
@@ -89,10 +91,12 @@ absl::Status Ring::Open() {
 }
 
 Ring::~Ring() {
-  if (!open_) return;
-  // Explicitly: closing the descriptor unpins nothing while a forked child holds a copy of it.
+  if (!descriptor_.valid()) return;
+  const FairMutexLock turn(turn_);
+  // Explicitly: closing the descriptor unpins nothing while anyone holds a copy of it.
   while (io_uring_unregister_buffers(&ring_) == -EINTR) {
   }
+  ring_.ring_fd = -1;  // To be closed by its owner.
   io_uring_queue_exit(&ring_);
 }
 
@@ -122,13 +126,19 @@ int Ring::Unpin(std::uint32_t slot) {
 }
 
 bool Ring::FlushUnpinned() {
+  {
+    const FairMutexLock turn(turn_);
+    Results none{};
+    Reap(none);
+    if (unreleased_ == 0) return false;
+  }
+  // Before 6.4 a ring drops its buffers and files in one order, a second after the last use of
+  // them: a grace period of RCU later, which this waits for, they are in a queue, and unregistering
+  // the ring's files flushes it.
+  syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
   const FairMutexLock turn(turn_);
-  Results none{};
-  Reap(none);
-  if (unreleased_ == 0) return false;
-  // Before 6.4 a ring drops its buffers and files in one order, lazily; but to unregister its files
-  // waits for all that was dropped before.
   if (io_uring_register_files_sparse(&ring_, 1) == 0) io_uring_unregister_files(&ring_);
+  Results none{};
   Reap(none);
   return true;
 }

@@ -1,7 +1,5 @@
 #include "lib/registrar/loopback/slot_pool.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -97,7 +95,7 @@ bool SlotPool::FlushUnpinned() {
 
 void SlotPool::CloseInForkedChild() {
   for (const std::unique_ptr<Ring>& ring : rings_) {
-    if (ring != nullptr) close(ring->fd());
+    if (ring != nullptr) ring->CloseInForkedChild();
   }
 }
 
