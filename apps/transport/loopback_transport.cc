@@ -10,8 +10,8 @@ namespace {
 constexpr std::size_t kDepth = 128;
 
 const std::string& LoopbackName() {
-  static const std::string* const kName = new std::string("loopback");
-  return *kName;
+  static const std::string name("loopback");
+  return name;
 }
 
 // The device moves the bytes before it returns, so Post does the transfer and Poll only tells.

@@ -7,6 +7,11 @@
 
 namespace linchpin {
 
-Completion CompletionOf(ibv_wc_status status);
+// `status` is of the first work request that failed; those behind it are flushed.
+//
+// For a dead lkey rxe says IBV_WC_LOC_QP_OP_ERR on 6.1, and on 6.12 IBV_WC_WR_FLUSH_ERR, as if
+// another had failed before. Both also stand for a request that found the port down, which
+// `port_active` tells apart. Other devices would mean a malformed request, which we never make.
+Completion CompletionOf(ibv_wc_status status, bool port_active);
 
 }  // namespace linchpin

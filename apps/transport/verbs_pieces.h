@@ -22,7 +22,7 @@ struct PieceLimits {
 
 // The local and remote part of one work request.
 struct Piece {
-  std::array<ibv_sge, kMaxPieceExtents> extents;
+  std::array<ibv_sge, kMaxPieceExtents> extents{};
   int count = 0;
   std::uint64_t remote_address = 0;
 };

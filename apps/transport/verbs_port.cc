@@ -1,6 +1,7 @@
 #include "apps/transport/verbs_port.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -15,13 +16,14 @@ namespace {
 // The last resort for a device that tells no limit.
 constexpr std::size_t kMessageBytes = std::size_t{1} << 30;
 
+constexpr std::array<std::uint8_t, 12> kIpv4Prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
 bool IsZero(const ibv_gid& gid) {
   return std::all_of(std::begin(gid.raw), std::end(gid.raw), [](auto byte) { return byte == 0; });
 }
 
 bool IsIpv4(const ibv_gid& gid) {  // ::ffff:a.b.c.d
-  static constexpr std::uint8_t kPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  return std::memcmp(gid.raw, kPrefix, sizeof(kPrefix)) == 0;
+  return std::memcmp(gid.raw, kIpv4Prefix.data(), kIpv4Prefix.size()) == 0;
 }
 
 int Preference(const ibv_gid_entry& entry) {
@@ -61,6 +63,12 @@ std::optional<ibv_gid_entry> BestGid(std::span<const ibv_gid_entry> entries, std
     if (!best.has_value() || Preference(entry) > Preference(*best)) best = entry;
   }
   return best;
+}
+
+bool IsActive(ibv_context* context, const VerbsPort& port) {
+  ibv_port_attr attributes{};
+  return ibv_query_port(context, port.number, &attributes) == 0 &&
+         attributes.state == IBV_PORT_ACTIVE;
 }
 
 absl::StatusOr<VerbsPort> FindActivePort(ibv_context* context, const std::string& name) {

@@ -27,6 +27,9 @@ struct VerbsPort {
 // address. `name` is the device's, for the message.
 absl::StatusOr<VerbsPort> FindActivePort(ibv_context* context, const std::string& name);
 
+// Whether the port carries traffic at this moment.
+bool IsActive(ibv_context* context, const VerbsPort& port);
+
 // Returns: the entry to use for traffic through `port`: RoCE v2 before v1 (v1 crosses no router),
 // and within them an IPv4 address before a link-local one; nullopt when the port has none.
 std::optional<ibv_gid_entry> BestGid(std::span<const ibv_gid_entry> entries, std::uint8_t port);

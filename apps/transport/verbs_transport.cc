@@ -135,7 +135,7 @@ absl::StatusOr<Completion> VerbsTransport::Poll() {
 
 // Returns: OK once at least one more completion was taken; otherwise disconnected.
 absl::Status VerbsTransport::WaitForCompletions() {
-  std::array<ibv_wc, kCompletionsAtOnce> taken;
+  std::array<ibv_wc, kCompletionsAtOnce> taken{};
   Clock::time_point deadline = Clock::time_point::max();
   for (int polls = 0;; ++polls) {
     // Looked at before the poll, so that a process that was stopped meanwhile polls once more.
@@ -171,7 +171,7 @@ void VerbsTransport::TakeCompletion(ibv_wc_status status) {
     CountDone();
     return;
   }
-  posted.completion = CompletionOf(status);
+  posted.completion = CompletionOf(status, IsActive(device_->context.get(), device_->port));
   ++done_;
   failed_ = true;
 }

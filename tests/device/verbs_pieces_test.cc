@@ -106,8 +106,10 @@ TEST(CompletionOf, EveryStatusOfVerbsHasAMeaning) {
     EXPECT_EQ(completion == Completion::kSuccess, status == IBV_WC_SUCCESS) << status;
   }
   EXPECT_EQ(CompletionOf(IBV_WC_LOC_PROT_ERR, true), Completion::kLocalProtectionError);
-  EXPECT_EQ(CompletionOf(IBV_WC_LOC_QP_OP_ERR, true), Completion::kLocalProtectionError);
-  EXPECT_EQ(CompletionOf(IBV_WC_LOC_QP_OP_ERR, false), Completion::kGeneralError);
+  for (const ibv_wc_status unclear : {IBV_WC_LOC_QP_OP_ERR, IBV_WC_WR_FLUSH_ERR}) {
+    EXPECT_EQ(CompletionOf(unclear, true), Completion::kLocalProtectionError);
+    EXPECT_EQ(CompletionOf(unclear, false), Completion::kGeneralError);
+  }
   EXPECT_EQ(CompletionOf(IBV_WC_REM_ACCESS_ERR, true), Completion::kRemoteAccessError);
   EXPECT_EQ(CompletionOf(IBV_WC_REM_INV_REQ_ERR, true), Completion::kRemoteInvalidRequest);
   EXPECT_EQ(CompletionOf(IBV_WC_RETRY_EXC_ERR, true), Completion::kGeneralError);
