@@ -61,8 +61,8 @@ class MemoryMonitor {
   // be watched is Coverage::kNone.
   virtual WatchedExtent Watch(Range range, bool look_again) = 0;
 
-  // The application says that `range` changed in a way that makes no event: what is remembered of it
-  // is forgotten, and the next Watch looks afresh. Tells no listener.
+  // The application says that `range` changed in a way that makes no event: what is remembered of
+  // it is forgotten, and the next Watch looks afresh. Tells no listener.
   virtual void Forget(Range range) = 0;
 
   // Returns once every change that freed addresses before the call has been told to each listener.
