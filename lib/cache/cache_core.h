@@ -153,7 +153,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   CacheStats stats_ ABSL_GUARDED_BY(mutex_);
   std::uint64_t idle_regions_ ABSL_GUARDED_BY(mutex_) = 0;
   std::uint64_t flying_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Published, and not landed yet.
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;    // No new leases.
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;             // No new leases.
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;    // The cache is gone; nothing is kept any more.
   bool orphaned_ ABSL_GUARDED_BY(mutex_) = false;  // The reaper deletes the core when it ends.
 

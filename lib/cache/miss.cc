@@ -130,9 +130,10 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
       region.use.shared && (!request.exact || options_.idle_remote == IdleRemote::kKeep);
   Plan plan{pages, request.access, pages};
   if (region.use.shared && !request.exact && extent.uniform && !attempts.no_union) {
+    const std::uint64_t room = max_idle_bytes_ - std::min(max_idle_bytes_, stats_.idle_bytes);
     plan = PlanUnion(
         index_, pages, request.access,
-        {extent.range, limits_.max_region_bytes, options_.max_union_waste, extent.page_size});
+        {extent.range, limits_.max_region_bytes, room, options_.max_union_waste, extent.page_size});
   }
   const std::uint64_t held_max = options_.max_held_bytes;
   const auto over = [&](const Range& range) ABSL_NO_THREAD_SAFETY_ANALYSIS {

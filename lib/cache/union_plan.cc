@@ -17,7 +17,7 @@ std::uint64_t LargestUnion(const Range& request, const PlanLimits& limits) {
 void Grow(Plan& plan, const Range& before, const Range& request, const PlanLimits& limits) {
   const double share = 1 - limits.max_waste;
   auto target = static_cast<std::uint64_t>(static_cast<double>(plan.asked.size()) / share);
-  target = std::min(target, LargestUnion(request, limits));
+  target = std::min({target, LargestUnion(request, limits), limits.room_bytes});
   target -= target % limits.page_size;
   if (target <= plan.range.size()) return;
   const std::uint64_t room = target - plan.range.size();

@@ -22,7 +22,8 @@ struct Plan {
 struct PlanLimits {
   Range extent;  // Kind, borders and protection are the same in here; contains the request.
   std::uint64_t max_region_bytes = 0;
-  double max_waste = 0;  // The share of a union that may lie outside of `asked`.
+  std::uint64_t room_bytes = 0;  // Growth must not crowd out what else is kept idle.
+  double max_waste = 0;          // The share of a union that may lie outside of `asked`.
   std::size_t page_size = 4096;
 };
 

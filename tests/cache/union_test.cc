@@ -103,6 +103,21 @@ TEST_F(Union, ARefusedUnionFallsBackToTheRequestAlone) {
   EXPECT_EQ(Get(memory.data(), kPage, kWrite).lkey(), first.lkey()) << "unharmed";
 }
 
+TEST_F(Union, NeighboursThatShareAPageStillHitWhenTheyJustFit) {
+  constexpr std::size_t kBuffers = 32;
+  constexpr std::size_t kBytes = 64 << 10;
+  const Mapped memory(kBuffers * kBytes + kPage);
+  Make({.max_idle_bytes = memory.size() + 16 * kPage});
+  for (int round = 0; round < 6; ++round) {
+    for (std::size_t i = 0; i < kBuffers; ++i) {
+      Get(memory.data() + 16 + i * kBytes, kBytes, kWrite);
+    }
+  }
+  const CacheStats before = cache_->stats();
+  for (std::size_t i = 0; i < kBuffers; ++i) Get(memory.data() + 16 + i * kBytes, kBytes, kWrite);
+  EXPECT_EQ(cache_->stats().hits - before.hits, kBuffers);
+}
+
 // Random windows over one mapping: whatever the order, every lease covers its request with its
 // rights, and the invariants of the shelves hold (checked by Get after each step).
 TEST_F(Union, RandomOverlapsAreAlwaysCovered) {
