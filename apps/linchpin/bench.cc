@@ -88,7 +88,7 @@ void AddOperation(CLI::App& bench, Operation operation, Action& action) {
                   "Bytes of a transfer; K, M, G or T behind it (default 64K)")
       ->type_name("SIZE");
   app->add_option("-n,--iterations", arguments->iterations,
-                  "Transfers of each size and strategy (default: about a second's)")
+                  "Transfers of each size and strategy (default: about two seconds')")
       ->type_name("ITERS");
   app->add_flag("-a,--all", arguments->all_sizes, "All sizes from 2 bytes to 8 MiB");
   app->add_option("--strategy", arguments->strategies,

@@ -22,9 +22,9 @@ namespace linchpin {
 namespace {
 
 constexpr std::uint64_t kRoundsLeast = 11;
-constexpr std::uint64_t kRoundsMost = 31;
-constexpr std::uint64_t kRoundIterations = 64;  // So many make a round, where there are enough.
-constexpr double kSecondsOfRow = 1.0;           // What a strategy may take when -n is absent.
+constexpr std::uint64_t kRoundsMost = 101;
+constexpr std::uint64_t kRoundIterations = 16;  // So many make a round, where there are enough.
+constexpr double kSecondsOfRow = 2.0;           // What a strategy may take when -n is absent.
 constexpr double kSecondsOfAll = 0.2;           // The same with -a, which has many sizes.
 
 // How `iterations` are dealt out: the first of the rounds get one more where they do not divide.
@@ -107,7 +107,7 @@ absl::StatusOr<std::unique_ptr<Contender>> Race::NewContender(Strategy strategy)
 
 // Times ever longer stretches of pre-registered transfers, which also warm everything up.
 absl::StatusOr<std::uint64_t> Race::IterationsByTime() {
-  constexpr double kLongEnough = 0.02;
+  constexpr double kLongEnough = 0.1;
   constexpr std::uint64_t kMost = 1'000'000;
   absl::StatusOr<std::unique_ptr<Contender>> contender = NewContender(Strategy::kPreregistered);
   if (!contender.ok()) return contender.status();
