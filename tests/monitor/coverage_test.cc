@@ -19,8 +19,8 @@
 #include "lib/base/fd.h"
 #include "lib/memory/procmap.h"
 #include "linchpin/monitor.h"
+#include "tests/monitor/place.h"
 #include "tests/monitor/support.h"
-#include "tests/testing/memory.h"
 
 namespace linchpin {
 namespace {
@@ -56,7 +56,7 @@ class MonitorCoverage : public ::testing::Test {
 };
 
 TEST_F(MonitorCoverage, OfPrivateAnonymousMemoryIsAll) {
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   const WatchedExtent extent = monitor_->Watch(RangeOf(memory.data() + 100, 10), false);
   EXPECT_EQ(extent.coverage, Coverage::kAll);
   EXPECT_EQ(extent.range, RangeOf(memory.data(), kBytes));
@@ -65,7 +65,8 @@ TEST_F(MonitorCoverage, OfPrivateAnonymousMemoryIsAll) {
 }
 
 TEST_F(MonitorCoverage, OfTheHeapIsAll) {
-  EXPECT_EQ(CoverageOf(static_cast<char*>(sbrk(0)) - 1, 1), Coverage::kAll);
+  const void* const grown = sbrk(kPage);  // Sanitizers have no heap there by themselves.
+  EXPECT_EQ(CoverageOf(grown, 1), Coverage::kAll);
 }
 
 TEST_F(MonitorCoverage, OfTheStackIsAllAlsoWhereItHasGrown) {
@@ -93,7 +94,7 @@ TEST_F(MonitorCoverage, OfAThreadsStackIsAllAndTheThreadCanEnd) {
 }
 
 TEST_F(MonitorCoverage, OfAnonymousMemoryWithoutRightsIsAll) {
-  const testing::Mapped memory(kBytes, PROT_NONE);
+  const testing::Place memory(kBytes, PROT_NONE);
   EXPECT_EQ(CoverageOf(memory.data()), Coverage::kAll);
 }
 
@@ -178,7 +179,7 @@ TEST_F(MonitorCoverage, OfSecretMemoryIsNone) {
 }
 
 TEST_F(MonitorCoverage, OfAHoleIsNone) {
-  testing::Mapped memory(kBytes);
+  testing::Place memory(kBytes);
   ASSERT_EQ(munmap(memory.data() + kPage, kPage), 0);
   const WatchedExtent across = monitor_->Watch(RangeOf(memory.data(), 3 * kPage), false);
   EXPECT_EQ(across.coverage, Coverage::kNone);
@@ -188,7 +189,7 @@ TEST_F(MonitorCoverage, OfAHoleIsNone) {
 }
 
 TEST_F(MonitorCoverage, OfWhatAnotherUserfaultfdOwnsIsNoneUntilItLetsGo) {
-  testing::Mapped memory(kBytes);
+  testing::Place memory(kBytes);
   Fd foreign(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
   ASSERT_TRUE(foreign.valid()) << std::strerror(errno);
   uffdio_api api{UFFD_API, 0, 0};
@@ -201,7 +202,7 @@ TEST_F(MonitorCoverage, OfWhatAnotherUserfaultfdOwnsIsNoneUntilItLetsGo) {
 }
 
 TEST_F(MonitorCoverage, OfARangeOverSeveralMappingsIsTheLeastAndAllAreWatched) {
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   const Fd fd(memfd_create("inside", MFD_CLOEXEC));
   ASSERT_EQ(ftruncate(fd.get(), kPage), 0);
   char* const inside = memory.data() + 4 * kPage;
@@ -222,7 +223,7 @@ TEST_F(MonitorCoverage, OfARangeOverSeveralMappingsIsTheLeastAndAllAreWatched) {
 
 // mprotect makes no event: the old answer stays until somebody asks for a fresh look.
 TEST_F(MonitorCoverage, AFreshLookSeesAChangeOfProtection) {
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   ASSERT_TRUE(monitor_->Watch(RangeOf(memory.data(), kBytes), false).uniform);
   ASSERT_EQ(mprotect(memory.data() + kPage, kPage, PROT_READ), 0);
   EXPECT_EQ(monitor_->Watch(RangeOf(memory.data(), 1), false).range,
@@ -234,7 +235,7 @@ TEST_F(MonitorCoverage, AFreshLookSeesAChangeOfProtection) {
 }
 
 TEST_F(MonitorCoverage, MappingsThatTheKernelJoinsAreOneExtent) {
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   ASSERT_EQ(mprotect(memory.data(), kPage, PROT_READ), 0);
   ASSERT_EQ(CoverageOf(memory.data(), 1), Coverage::kAll);
   ASSERT_EQ(CoverageOf(memory.data() + kPage, 1), Coverage::kAll);
@@ -252,7 +253,7 @@ TEST_F(MonitorCoverage, OfNoRangeIsNone) {
 // The known limits (docs/decisions/0001-guard-regions.md). When one of these fails, the kernel has
 // learned to tell, and the limit can go.
 TEST_F(MonitorCoverage, GuardRegionsMakeNoEvent) {
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   std::memset(memory.data(), 1, kBytes);
   Listening listening(*monitor_);
   ASSERT_EQ(CoverageOf(memory.data()), Coverage::kAll);
@@ -264,7 +265,7 @@ TEST_F(MonitorCoverage, GuardRegionsMakeNoEvent) {
 TEST_F(MonitorCoverage, SysvMemoryAttachedOverAnonymousMemoryMakesNoEvent) {
   const int id = shmget(IPC_PRIVATE, kBytes, IPC_CREAT | 0600);
   if (id < 0) GTEST_SKIP() << "no SysV shared memory here";
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   Listening listening(*monitor_);
   ASSERT_EQ(CoverageOf(memory.data()), Coverage::kAll);
   const void* const attached = shmat(id, memory.data(), SHM_REMAP);

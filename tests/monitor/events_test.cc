@@ -17,8 +17,8 @@
 
 #include "lib/base/fd.h"
 #include "linchpin/monitor.h"
+#include "tests/monitor/place.h"
 #include "tests/monitor/support.h"
-#include "tests/testing/memory.h"
 
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
@@ -149,7 +149,7 @@ TEST_P(MonitorEvents, IsToldToEveryListener) {
   const testing::Deadline deadline(GetParam().name);
   Listening first(*monitor_);
   Listening second(*monitor_);
-  testing::Mapped memory(kBytes);
+  testing::Place memory(kBytes);
   std::memset(memory.data(), 1, kBytes);
   const WatchedExtent extent = monitor_->Watch(RangeOf(memory.data(), kBytes), false);
   ASSERT_EQ(extent.coverage, Coverage::kAll);
@@ -168,7 +168,7 @@ TEST_P(MonitorEvents, IsToldToEveryListener) {
 TEST_P(MonitorEvents, IsSeenASecondTimeAtTheSameAddress) {
   const testing::Deadline deadline(GetParam().name);
   Listening listening(*monitor_);
-  testing::Mapped memory(kBytes);
+  testing::Place memory(kBytes);
   for (int i = 0; i < 3; ++i) {
     void* const mapped = mmap(memory.data(), kBytes, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -244,7 +244,7 @@ TEST_F(Monitor, HearsOfAFreeThatReachesTheKernel) {
 TEST_F(Monitor, WatchesWhatMremapMovedThere) {
   const testing::Deadline deadline("moved memory");
   Listening listening(*monitor_);
-  testing::Mapped memory(kBytes);
+  testing::Place memory(kBytes);
   void* const target = Reserve(kBytes);
   ASSERT_EQ(monitor_->Watch(RangeOf(memory.data(), kBytes), false).coverage, Coverage::kAll);
   ASSERT_EQ(mremap(memory.data(), kBytes, kBytes, MREMAP_MAYMOVE | MREMAP_FIXED, target), target);
@@ -257,7 +257,7 @@ TEST_F(Monitor, WatchesWhatMremapMovedThere) {
 }
 
 TEST_F(Monitor, LetsTouchingFreshMemoryAlone) {
-  testing::Mapped memory(kBytes);
+  testing::Place memory(kBytes);
   ASSERT_EQ(monitor_->Watch(RangeOf(memory.data(), kBytes), false).coverage, Coverage::kAll);
   const testing::Deadline deadline("a page fault");  // Would wait for somebody to resolve it.
   std::memset(memory.data(), 1, kBytes);
@@ -265,6 +265,7 @@ TEST_F(Monitor, LetsTouchingFreshMemoryAlone) {
 }
 
 TEST_F(Monitor, HearsUnderMlockall) {
+  monitor_.reset();
   const int status = testing::ExitStatus(testing::StartChild(testing::Fork::kLibc, [] {
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) return 77;
     const auto monitor = MemoryMonitor::Shared();

@@ -5,8 +5,8 @@
 
 #include "lib/base/fd.h"
 #include "linchpin/monitor.h"
+#include "tests/monitor/place.h"
 #include "tests/monitor/support.h"
-#include "tests/testing/memory.h"
 
 namespace linchpin {
 namespace {
@@ -38,7 +38,7 @@ TEST(ManualMonitor, CallsNoListenerThatWasRemoved) {
 
 TEST(ManualMonitor, KeepsPrivateAnonymousMemoryAndNothingElse) {
   ManualMonitor monitor;
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   const WatchedExtent extent = monitor.Watch(RangeOf(memory.data() + 5, 1), false);
   EXPECT_EQ(extent.coverage, Coverage::kAll);
   EXPECT_EQ(extent.range, RangeOf(memory.data(), kBytes));
@@ -52,7 +52,7 @@ TEST(ManualMonitor, KeepsPrivateAnonymousMemoryAndNothingElse) {
 
 TEST(ManualMonitor, LooksAtTheMapsEachTime) {
   ManualMonitor monitor;
-  testing::Mapped memory(kBytes);
+  testing::Place memory(kBytes);
   ASSERT_EQ(monitor.Watch(RangeOf(memory.data(), kBytes), false).coverage, Coverage::kAll);
   ASSERT_EQ(mprotect(memory.data(), kPage, PROT_READ), 0);
   EXPECT_FALSE(monitor.Watch(RangeOf(memory.data(), kBytes), false).uniform);
@@ -63,7 +63,7 @@ class ManualMonitorFork : public ::testing::TestWithParam<testing::Fork> {};
 TEST_P(ManualMonitorFork, IsInertInTheChild) {
   auto monitor = std::make_unique<ManualMonitor>();
   Listening listening(*monitor);
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   const int status = testing::ExitStatus(testing::StartChild(GetParam(), [&] {
     monitor->Changed({0x1000, 0x2000});
     if (listening.recorder.count() != 0) return 1;

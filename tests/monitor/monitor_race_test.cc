@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "linchpin/monitor.h"
+#include "tests/monitor/place.h"
 #include "tests/monitor/support.h"
-#include "tests/testing/memory.h"
 
 namespace linchpin {
 namespace {
@@ -93,7 +93,7 @@ TEST_F(MonitorRace, WhoIsGivenTheAddressOfAnotherHearsOfTheUnmappingBeforeItReli
   const testing::Deadline deadline("the address of another");
   Believer believer;
   monitor_->AddListener(&believer);
-  const testing::Mapped place(kBytes);
+  const testing::Place place(kBytes);
   int taken = 0;
   for (int i = 0; i < 500; ++i) {
     mmap(place.data(), kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
@@ -145,7 +145,7 @@ TEST_F(MonitorRace, ARemovedListenerIsNotBeingCalled) {
 // what is there, and nobody may hang.
 TEST_F(MonitorRace, OneMappingTornByAllGivesNoWrongAnswerAndNoHang) {
   const testing::Deadline deadline("one mapping torn by all");
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   const Range whole = RangeOf(memory.data(), kBytes);
   Run(kThreads, [&](int thread) {
     char* const own = memory.data() + static_cast<std::size_t>(thread) * 2 * kPage;

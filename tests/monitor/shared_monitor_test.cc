@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "linchpin/monitor.h"
+#include "tests/monitor/place.h"
 #include "tests/monitor/support.h"
-#include "tests/testing/memory.h"
 
 namespace linchpin {
 namespace {
@@ -45,7 +45,7 @@ TEST(SharedMonitor, IsOneForAllWhoHoldIt) {
 // The next one can watch what the one before did, however close they follow each other.
 TEST(SharedMonitor, IsMadeAnewAfterTheLastHolderLetGo) {
   const testing::Deadline deadline("monitors that come and go");
-  const testing::Mapped memory(kBytes);
+  const testing::Place memory(kBytes);
   const auto use = [&memory] {
     for (int i = 0; i < 50; ++i) {
       const auto monitor = MemoryMonitor::Shared();
@@ -103,7 +103,7 @@ TEST(SharedMonitor, WatchesNothingAndSaysWhyWhereSeccompForbidsIt) {
     if (monitor == nullptr || monitor->status().code() != absl::StatusCode::kUnavailable) return 2;
     if (std::string(monitor->status().message()).find("seccomp") == std::string::npos) return 3;
     Listening listening(*monitor);
-    const testing::Mapped memory(kBytes);
+    const testing::Place memory(kBytes);
     const WatchedExtent extent = monitor->Watch(RangeOf(memory.data(), 1), false);
     if (extent.coverage != Coverage::kNone || !extent.uniform) return 4;
     if (extent.range != RangeOf(memory.data(), kBytes)) return 5;
@@ -120,7 +120,7 @@ TEST(SharedMonitor, SaysSoWhenItsDescriptorIsClosedBehindItsBack) {
     const auto monitor = MemoryMonitor::Shared();
     if (!monitor->status().ok()) return 77;
     Listening listening(*monitor);
-    const testing::Mapped memory(kBytes);
+    const testing::Place memory(kBytes);
     const Range range = RangeOf(memory.data(), kBytes);
     if (monitor->Watch(range, false).coverage != Coverage::kAll) return 1;
     syscall(SYS_close_range, 3, ~0U, 0);
