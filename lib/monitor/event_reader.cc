@@ -153,7 +153,7 @@ bool EventReader::WaitForOutstanding() {
 
 bool EventReader::TrySettle() {
   if (failed() || !WaitForOutstanding()) return false;
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // (4) before (6), on every machine.
+  // (4) is before (6) without a fence: the kernel has branched on what it read, and returned.
   const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);  // (6), pairs with (7).
   if (epoch % 2 == 0) return true;
   Backoff backoff;
