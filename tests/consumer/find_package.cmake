@@ -7,3 +7,16 @@ run(${CMAKE_COMMAND} -G ${GENERATOR} -S ${CMAKE_CURRENT_LIST_DIR}/project -B ${b
   -D CMAKE_PREFIX_PATH=${moved} -D CMAKE_CXX_COMPILER=${CXX} -D WANTED_VERSION=${VERSION})
 run(${CMAKE_COMMAND} --build ${build})
 run_consumer(${build}/consumer)
+
+# The README's example is the same text, and works.
+file(READ ${SOURCE}/README.md readme)
+file(READ ${CMAKE_CURRENT_LIST_DIR}/project/example.cc example)
+string(FIND "${example}" "#include" code)
+string(SUBSTRING "${example}" ${code} -1 example)
+string(FIND "${readme}" "```cpp\n${example}```\n" found)
+if(found EQUAL -1)
+  message(FATAL_ERROR "README.md does not have the text of tests/consumer/project/example.cc")
+endif()
+if(NOT SKIPPED)
+  run_consumer(${build}/example)
+endif()
