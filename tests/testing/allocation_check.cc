@@ -1,5 +1,6 @@
 // Replaces operator new and delete in every test binary: aborts when a thread allocates or frees
-// while it holds a mutex that the monitor's reader takes. Not under sanitizers, which have their own.
+// while it holds a mutex that the monitor's reader takes. Not under sanitizers, which have their
+// own.
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -26,5 +27,7 @@ void operator delete(void* memory) noexcept {
   Check("operator delete");
   std::free(memory);
 }
-void operator delete(void* memory, std::size_t) noexcept { operator delete(memory); }
+void operator delete(void* memory, std::size_t) noexcept {
+  operator delete(memory);
+}
 #endif

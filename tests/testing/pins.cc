@@ -2,20 +2,14 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <string>
 #include <thread>
+
+#include "lib/memory/limits.h"
 
 namespace linchpin::testing {
 
 std::uint64_t PinnedBytes() {
-  std::ifstream status("/proc/self/status");
-  std::string line;
-  while (std::getline(status, line)) {
-    if (line.starts_with("VmPin:")) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
-  }
-  return 0;
+  return ReadMemoryLimits().pinned_bytes;
 }
 
 bool WaitFor(std::string_view what, const std::function<bool()>& condition) {
