@@ -42,7 +42,21 @@ std::string_view ToString(Completion completion);
 // is mapped at their address by then. So it corrupts data under a wrong cache just as a NIC does.
 // Atomic operations are atomic among themselves, on this device only (like IBV_ATOMIC_HCA).
 //
-// Thread-safety: all calls may be made at once from any threads.
+// Where it differs from an RDMA device:
+// - io_uring pins for writing, whatever the rights: memory without write permission cannot be
+//   registered (FailedPrecondition, EFAULT) even for reading alone.
+// - It has no on-demand paging and no memory windows: Unimplemented.
+// - RLIMIT_MEMLOCK counts what the user's processes have pinned together, and on recent kernels
+//   8 KiB for each ring (one, and one more for each 64 registrations up to four).
+// - Kernels before 6.4 unpin up to a second after Deregister (or when another registration needs
+// the
+//   room). The keys are dead at once.
+//
+// In a forked child it is inert: Register is FailedPrecondition, a transfer ends in kGeneralError,
+// Deregister returns OK and does nothing, and destruction closes its descriptors.
+//
+// Thread-safety: all calls may be made at once from any threads. Deregister waits for the transfers
+// that use the registration.
 class LoopbackDevice final : public Registrar {
  public:
   // Returns: the device; Unavailable when the process may not use io_uring, with what to change.
@@ -56,7 +70,8 @@ class LoopbackDevice final : public Registrar {
   RegistrarLimits limits() const override;
 
   // Copies the local extents, in order, to the remote address, as an RDMA write does; checks every
-  // key, bound and right before the first byte moves. Returns when the bytes have arrived.
+  // key, bound and right before the first byte moves. Returns when the bytes have arrived. Of an
+  // extent of no bytes nothing is checked. Where the two sides overlap the bytes are undefined.
   Completion Write(std::span<const LocalExtent> local, RemoteExtent remote);
 
   // Copies from the remote address into the local extents, as an RDMA read does.

@@ -1,5 +1,6 @@
 // Tests the loopback device in processes that lack something: io_uring, descriptors, the right to
 // lock memory; and that a killed process leaves nothing pinned.
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -138,7 +139,7 @@ TEST_F(LoopbackProcess, WithoutADescriptorForANewRingTheOldOnesStillServe) {
             "");
 }
 
-// What the queues of the device's first ring may take of RLIMIT_MEMLOCK (from 6.14).
+// What the queues of the device's first ring take of RLIMIT_MEMLOCK on recent kernels.
 constexpr std::size_t kDeviceLocks = 2 * kPage;
 
 Complaint FillTheLockLimit() {
@@ -187,7 +188,7 @@ TEST_F(LoopbackProcess, WithoutAnyLockLimitRegistrationIsRefusedWithTheRemedy) {
         SetLimit(RLIMIT_MEMLOCK, 0);
         if (!DropPrivilege(1)) return "still privileged";
         auto device = LoopbackDevice::Create();
-        absl::Status status = device.status();  // From 6.14 it is refused itself.
+        absl::Status status = device.status();  // On recent kernels refused itself.
         if (status.ok()) {
           const Mapped memory(kPage);
           status = (*device)->Register({memory.start(), memory.start() + 1}, kAllRights).status();
@@ -197,6 +198,66 @@ TEST_F(LoopbackProcess, WithoutAnyLockLimitRegistrationIsRefusedWithTheRemedy) {
         return text.find("RLIMIT_MEMLOCK") != std::string::npos ? "" : text;
       }),
       "");
+}
+
+// A user whose pipes use up the user's share of pipe memory gets pipes of two pages.
+Complaint TransferThroughSmallPipes() {
+  if (!DropPrivilege(4)) return "still privileged";
+  std::vector<Fd> hoard;
+  for (;;) {
+    std::array<int, 2> ends{};
+    if (pipe(ends.data()) != 0) return "no pipe";
+    hoard.emplace_back(ends[0]);
+    hoard.emplace_back(ends[1]);
+    if (fcntl(ends[1], F_GETPIPE_SZ) <= static_cast<int>(2 * kPage)) break;
+    (void)fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
+  }
+  const auto device = LoopbackDevice::Create();
+  if (!device.ok()) return device.status().ToString();
+  const Mapped from(1 << 20);
+  const Mapped to(1 << 20);
+  testing::FillRandomly({from.data(), from.size()}, 12);
+  const auto source = (*device)->Register({from.start(), from.start() + from.size()}, kAllRights);
+  const auto sink = (*device)->Register({to.start(), to.start() + to.size()}, kAllRights);
+  if (!source.ok() || !sink.ok()) return source.status().ToString();
+  std::vector<LocalExtent> extents;
+  std::size_t offset = 0;
+  for (std::size_t length = 1; offset + length <= from.size(); length = length * 7 % 9973) {
+    extents.push_back({from.data() + offset, length, source->keys[0].lkey});
+    offset += length;
+  }
+  if ((*device)->Write(extents, {to.start(), sink->keys[0].rkey}) != Completion::kSuccess) {
+    return "no transfer";
+  }
+  return std::memcmp(from.data(), to.data(), offset) == 0 ? "" : "wrong bytes";
+}
+
+TEST_F(LoopbackProcess, SmallPipesCarryTransfersInSmallChunks) {
+  EXPECT_EQ(RunInChild(TransferThroughSmallPipes), "");
+}
+
+TEST_F(LoopbackProcess, WhenItsDescriptorsAreClosedUnderItEveryCallFails) {
+  EXPECT_EQ(RunInChild([]() -> Complaint {
+              const auto device = LoopbackDevice::Create();
+              if (!device.ok()) return device.status().ToString();
+              const Mapped memory(kPage);
+              const Range range{memory.start(), memory.start() + kPage};
+              auto made = (*device)->Register(range, kAllRights);
+              if (!made.ok()) return made.status().ToString();
+              if (syscall(SYS_close_range, 3, ~0U, 0) != 0) return "close_range";
+              const LocalExtent local{memory.data(), 8, made->keys[0].lkey};
+              for (int i = 0; i < 3; ++i) {
+                if ((*device)->Write({&local, 1}, {memory.start() + 8, made->keys[0].rkey}) !=
+                    Completion::kGeneralError) {
+                  return "a transfer";
+                }
+              }
+              if ((*device)->Register(range, kAllRights).ok()) return "a registration";
+              if ((*device)->Deregister(*made).ok()) return "a deregistration";
+              // The pipe to the test is closed too, so only the exit status can tell.
+              _exit(0);
+            }),
+            "");
 }
 
 // Fills the lock limit of a user of its own, and transfers until it is killed.

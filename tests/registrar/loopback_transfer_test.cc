@@ -232,11 +232,13 @@ TEST_F(LoopbackTransfer, ARegionAboveOneGibibyteIsOneRegion) {
   const std::size_t offset = (std::size_t{1} << 30) - (1 << 20) - 77;
   ASSERT_EQ(Write(Local(small, 0, other.size()), Remote(large, offset)), Completion::kSuccess);
   EXPECT_EQ(std::memcmp(memory.data() + offset, other.data(), other.size()), 0);
-  // All of it, onto itself but for the last page, in one transfer.
-  std::memset(memory.data() + kBytes - kPage, 'x', kPage);
-  ASSERT_EQ(Read(Local(large, kPage, kBytes - kPage), Remote(large, kPage)), Completion::kSuccess);
-  EXPECT_EQ(memory.data()[kBytes - 1], 'x');
-  EXPECT_EQ(std::memcmp(memory.data() + offset, other.data(), other.size()), 0);
+  // Several pieces in one transfer, from one side of that GiB to the other.
+  const std::size_t length = std::size_t{150} << 20;
+  ASSERT_EQ(Read(Local(large, 33, length), Remote(large, kBytes - length)), Completion::kSuccess);
+  EXPECT_EQ(std::memcmp(memory.data() + 33, memory.data() + kBytes - length, length), 0);
+  ASSERT_EQ(Write(Local(large, offset, 5 << 20), Remote(large, 77)), Completion::kSuccess);
+  EXPECT_EQ(std::memcmp(memory.data() + 77, memory.data() + offset, 5 << 20), 0);
+  EXPECT_EQ(std::memcmp(memory.data() + 77, other.data(), other.size()), 0);
   ASSERT_TRUE(device_->Deregister(large).ok());
   EXPECT_TRUE(testing::WaitFor("the large region unpinned", [&] {
     return testing::PinnedBytes() - pinned_at_start_ == other.size();

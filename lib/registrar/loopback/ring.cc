@@ -52,7 +52,7 @@ absl::Status OpenError(int error, const char* what) {
     case EMFILE:
     case ENFILE:
       return ErrnoToStatus(error, what, "raise RLIMIT_NOFILE (ulimit -n), or close descriptors");
-    case ENOMEM:  // From 6.14 the queues count as locked memory.
+    case ENOMEM:  // On recent kernels the queues count as locked memory.
       return ErrnoToStatus(error, what, "raise RLIMIT_MEMLOCK (ulimit -l), or free memory");
     default:
       return ErrnoToStatus(error, what, "see io_uring_setup(2)");

@@ -75,7 +75,8 @@ class Ring final {
   bool FlushUnpinned();
 
   // Moves the extents, in order, through one end of a non-blocking pipe.
-  // Requires: 1 to kBatch extents, all in slots of this ring, that the pipe has room or bytes for.
+  // Requires: 1 to kBatch extents, all in slots of this ring, and when each begins, the pipe has
+  // room or bytes for some of it: else the move waits for them.
   Moved Move(Direction direction, int pipe, std::span<const PinnedExtent> extents);
 
   // For a child that no fork handler ran in.
@@ -97,9 +98,12 @@ class Ring final {
   // The ring's. Closed in forked children, or the pins of a killed process would last as long as
   // they.
   ForkClosedFd descriptor_;
-  bool broken_ ABSL_GUARDED_BY(turn_) = false;  // The queues can no longer be trusted.
-  std::uint64_t unreleased_ ABSL_GUARDED_BY(turn_) =
-      0;  // Unpinned slots that the kernel still pins.
+
+  // The queues can no longer be trusted.
+  bool broken_ ABSL_GUARDED_BY(turn_) = false;
+
+  // How many of the slots that were unpinned the kernel has not let go of.
+  std::uint64_t unreleased_ ABSL_GUARDED_BY(turn_) = 0;
 };
 
 }  // namespace linchpin::loopback

@@ -42,8 +42,7 @@ class SlotPool final {
  private:
   // Threads that use different rings do not wait for each other, so registrations spread over
   // kSpread rings before any fills: a further one for each kInUseBeforeSpread in use. Not at once:
-  // on kernels from 6.14 a ring's queues take 8 KiB of RLIMIT_MEMLOCK, which may be as low as 64
-  // KiB.
+  // on recent kernels a ring's queues take 8 KiB of RLIMIT_MEMLOCK, which may be as low as 64 KiB.
   static constexpr std::size_t kSpread = 4;
   static constexpr std::size_t kInUseBeforeSpread = 64;
 
