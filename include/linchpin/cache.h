@@ -82,6 +82,7 @@ enum class LeaseState : std::uint8_t {
 
 namespace internal {
 class CacheCore;
+class LeaseParts;
 struct Region;
 }  // namespace internal
 
@@ -113,6 +114,7 @@ class Lease final {
 
  private:
   friend class internal::CacheCore;
+  friend class internal::LeaseParts;  // The C ABI keeps a lease as two words.
   Lease(internal::CacheCore* core, internal::Region* region, Range range)
       : core_(core), region_(region), range_(range) {}
   void Release() noexcept;
