@@ -21,7 +21,7 @@ constexpr std::size_t kDepth = 128;
 // Long transfers take several work requests each.
 constexpr std::size_t kQueueSlots = 2 * kDepth;
 constexpr int kCompletionsAtOnce = 16;
-// Retransmission gives up after about 8 s, so the device says something long before.
+// Many times what retransmission takes: a device that says nothing for so long never will.
 constexpr std::chrono::seconds kNoProgress{30};
 constexpr int kSpins = 10000;  // About a millisecond; then others get the processor.
 constexpr std::chrono::microseconds kNap{20};
