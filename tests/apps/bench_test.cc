@@ -1,5 +1,7 @@
 // `linchpin bench` on every device there is: what its rows say, and that they cannot contradict
 // each other.
+#include <algorithm>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -64,7 +66,7 @@ void ExpectRows(const Json& rows, const std::string& operation, std::uint64_t si
     EXPECT_EQ(row["operation"], operation);
     EXPECT_EQ(row["size_bytes"], size);
     EXPECT_EQ(row["strategy"], strategies[i]);
-    EXPECT_EQ(row["bytes_verified"], 11 * 4 * size);
+    EXPECT_EQ(row["bytes_verified"], std::uint64_t{11} * 4 * size);
     EXPECT_EQ(row["bytes_wrong"], 0);
     EXPECT_GT(row["messages_per_s"].get<double>(), 0);
     EXPECT_NEAR(row["mb_per_s"].get<double>(),

@@ -65,7 +65,8 @@ TEST(Doctor, AgreesWithItselfInBothForms) {
   const ToolRun text = RunTool({"doctor"});
   const ToolRun json = RunTool({"doctor", "--json"});
   EXPECT_EQ(text.status, json.status);
-  for (const Json& check : json.json()["checks"]) {
+  const Json whole = json.json();
+  for (const Json& check : whole["checks"]) {
     EXPECT_NE(text.out.find(check["name"].get<std::string>()), std::string::npos) << check.dump();
   }
 }

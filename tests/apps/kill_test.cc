@@ -55,7 +55,7 @@ TEST_P(Killed, InMidTransferNothingStaysPinned) {
   Tool tool({"bench", "write", "-d", GetParam(), "-n", "1000000000"});
   const std::string status = "/proc/" + std::to_string(tool.pid()) + "/status";
   // 16 buffers of 64 KiB on either side, registered before the first transfer.
-  constexpr std::uint64_t kBuffers = 2 * 16 * 65536;
+  constexpr std::uint64_t kBuffers = std::uint64_t{2} * 16 * 65536;
   ASSERT_TRUE(WaitFor("the tool's pins",
                       [&] { return ReadFieldBytes(status, "VmPin").value_or(0) >= kBuffers; }));
   EXPECT_GE(PinnedPagesOfTheMachine() - before, static_cast<std::int64_t>(kBuffers / 4096));
