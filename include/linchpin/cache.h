@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -157,6 +159,13 @@ class RegistrationCache final {
   //   Aborted             the mapping changed during each of 4 registrations
   //   otherwise           what the registrar said
   absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
+
+  // Acquires each of `ranges`, which may overlap or be equal, for `access`: with one freshness
+  // check for all, the hits first and then the misses one after another. All or nothing. Returns:
+  // the leases in the order of `ranges`, none for none; otherwise the error of the first range that
+  // failed, as from Acquire, and every lease taken so far has been given back. What was registered
+  // for them may stay in the cache, idle.
+  absl::StatusOr<std::vector<Lease>> AcquireMany(std::span<const Range> ranges, Access access);
 
   // No later Acquire sees what was registered in the range; leases on it turn stale. Cannot fail.
   // For changes that the kernel tells nobody of: see docs/decisions/0001-guard-regions.md.

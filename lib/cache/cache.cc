@@ -45,6 +45,11 @@ absl::StatusOr<Lease> RegistrationCache::Acquire(const void* address, std::size_
   return core_->Acquire(address, length, access);
 }
 
+absl::StatusOr<std::vector<Lease>> RegistrationCache::AcquireMany(std::span<const Range> ranges,
+                                                                  Access access) {
+  return core_->AcquireMany(ranges, access);
+}
+
 void RegistrationCache::Invalidate(const void* address, std::size_t length) {
   core_->Invalidate(Clamped(address, length));
 }

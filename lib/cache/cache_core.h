@@ -1,6 +1,6 @@
 // CacheCore: the one object behind a RegistrationCache and its leases.
 //
-//   acquire.cc     hits, and the loop around misses
+//   acquire.cc     hits, and the loop around misses; acquire_many.cc for many ranges at once
 //   miss.cc        one attempt to register: publish, watch, register, recheck
 //   invalidate.cc  what the monitor's reader calls
 //   evict.cc       limits and the clock
@@ -11,7 +11,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -61,6 +63,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   CacheCore& operator=(const CacheCore&) = delete;
 
   absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
+  absl::StatusOr<std::vector<Lease>> AcquireMany(std::span<const Range> ranges, Access access);
   void Release(Region& region) noexcept;
   void Invalidate(const Range& range);  // By the application, for want of an event.
   absl::Status Fence(const Range& range, Clock::time_point deadline);
