@@ -40,6 +40,7 @@ class LoopbackPins : public LoopbackTest {
 
 TEST_F(LoopbackPins, ARegistrationPinsItsPagesUntilItIsDeregistered) {
   const Mapped memory(3 << 20);
+  madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE);  // Of which the kernel charges all.
   Registration page = Register({memory.start() + 5, memory.start() + 6});
   ExpectPinned(kPage);
   Registration two = Register({memory.start() + kPage - 1, memory.start() + kPage + 1});
@@ -101,6 +102,7 @@ TEST_F(LoopbackPins, AHoleIsRefusedAndNothingStaysPinned) {
 TEST_F(LoopbackPins, AHoleInALaterPieceLeavesNoPieceRegistered) {
   constexpr std::size_t kPiece = loopback::Region::kPieceBytes;
   const Mapped room(3 * kPiece);  // Hardly touched.
+  madvise(room.data(), room.size(), MADV_NOHUGEPAGE);
   const std::uintptr_t border = (room.start() / kPiece + 2) * kPiece;
   const Range range{border - 9 * kPage, border + 9 * kPage};
   auto* const hole = reinterpret_cast<void*>(border + 8 * kPage);
