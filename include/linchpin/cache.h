@@ -24,7 +24,8 @@ enum class Mode : std::uint8_t {
 
 enum class Freshness : std::uint8_t {
   kStrict,        // No Acquire that begins after an unmap began sees the old region.
-  kSynchronised,  // The same, for threads that synchronise with the one that unmapped.
+  kSynchronised,  // The same, for threads that synchronise with the one that unmapped. Today as
+                  // kStrict.
 };
 
 enum class Unwatched : std::uint8_t {
@@ -144,7 +145,8 @@ class RegistrationCache final {
       std::shared_ptr<Registrar> registrar, CacheOptions options = {});
 
   // Never aborts and never waits for leases: with leases out, no new ones are given, and each
-  // region is deregistered on its last release.
+  // region is deregistered on its last release, on a thread of the library's. To know when the
+  // registrar is not used any more, Close first.
   ~RegistrationCache();
   RegistrationCache(const RegistrationCache&) = delete;
   RegistrationCache& operator=(const RegistrationCache&) = delete;
@@ -172,7 +174,8 @@ class RegistrationCache final {
   void Invalidate(const void* address, std::size_t length);
 
   // Invalidate, and when it returns OK all registrations of the range have been deregistered, those
-  // that were in flight too. Returns: DeadlineExceeded when leases still hold some.
+  // that were in flight too. Returns: DeadlineExceeded when leases still hold some; Internal when
+  // one could not be deregistered, so that the device may still reach it.
   absl::Status Fence(const void* address, std::size_t length, absl::Duration timeout);
 
   // Deregisters idle regions, least recently used first, until at most `bytes_to_keep` are idle.

@@ -14,7 +14,8 @@ namespace linchpin {
 // What a monitor will tell about a piece of memory.
 enum class Coverage : std::uint8_t {
   kNone,            // Nothing that can be relied on.
-  kMappingChanges,  // That the mapping changed; not that its file was truncated or punched.
+  kMappingChanges,  // That the mapping changed; not that its file was truncated or punched, or that
+                    // pages go which MADV_DONTNEED discarded a moment ago.
   kAll,             // Every event by which the memory can lose its pages.
 };
 
@@ -25,6 +26,8 @@ struct WatchedExtent {
   Range range;
   bool uniform = false;                 // No border, no hole inside `range`.
   Coverage coverage = Coverage::kNone;  // The least of the mappings that `range` touches.
+  bool passing =
+      false;  // `coverage` is less than it will be in a while: nothing may be kept on it.
   std::size_t page_size = 4096;  // The largest of the mappings that `range` touches, in bytes.
 };
 

@@ -29,8 +29,8 @@ class ForkClosedFd final {
   ~ForkClosedFd() { Close(); }
 
   // In a forked child the number no longer means this descriptor: compare ProcessCookie first.
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool valid() const { return fd_ >= 0; }
   void Close();  // Only if a fork handler has not.
 
  private:

@@ -42,12 +42,12 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
 class ABSL_SCOPED_LOCKABLE NoAllocationLock {
  public:
   explicit NoAllocationLock(Mutex& mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : mutex_(mutex) {
-    mutex_.Lock();
     NoAllocation::Enter();
+    mutex_.Lock();
   }
   ~NoAllocationLock() ABSL_UNLOCK_FUNCTION() {
-    NoAllocation::Leave();
     mutex_.Unlock();
+    NoAllocation::Leave();
   }
   NoAllocationLock(const NoAllocationLock&) = delete;
   NoAllocationLock& operator=(const NoAllocationLock&) = delete;

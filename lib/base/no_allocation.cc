@@ -3,7 +3,8 @@
 namespace linchpin {
 namespace {
 
-thread_local int depth = 0;
+// Without a call of the dynamic linker, which would allocate on a thread's first use of it.
+[[gnu::tls_model("initial-exec")]] thread_local int depth = 0;
 
 }  // namespace
 

@@ -43,7 +43,7 @@ absl::StatusOr<Lease> CacheCore::Acquire(const void* address, std::size_t length
   monitor_->Settle();  // Before the look-up: what was unmapped by now is out of the index.
   {
     const NoAllocationLock lock(mutex_);
-    if (Region* found = closed_ ? nullptr : FindLocked(*request)) {
+    if (Region* found = FindLocked(*request)) {
       ++stats_.hits;
       TakeLocked(*found);
       return Lease(this, found, request->range);
@@ -67,16 +67,19 @@ absl::StatusOr<Lease> CacheCore::Miss(const Request& request) {
       " registrations; do not unmap, remap or discard memory while acquiring it"));
 }
 
+// The region that serves the request, if there is one and it may be handed out.
 Region* CacheCore::FindLocked(const Request& request) {
-  if (options_.mode == Mode::kOff) return nullptr;
-  return index_.Find(request.range, request.access, request.exact);
+  if (options_.mode == Mode::kOff || RefusesLocked()) return nullptr;
+  Region* const found = index_.Find(request.range, request.access, request.exact);
+  const bool over = found != nullptr && found->holders == 0 && OverHeldLocked(found->range.size());
+  return over ? nullptr : found;
 }
 
 void CacheCore::TakeLocked(Region& region) {
   if (region.holders++ == 0) {
     stats_.idle_bytes -= region.range.size();
     stats_.held_bytes += region.range.size();
-    --idle_regions_;
+    clock_.erase(clock_.iterator_to(region));
   }
   region.used = true;
   ++stats_.leases;
@@ -99,10 +102,13 @@ void CacheCore::Release(Region& region) noexcept {
       BuryLocked(region);
     } else {
       stats_.idle_bytes += region.range.size();
-      ++idle_regions_;
       const bool keep = region.use.kept && !ending_ && region.range.size() <= max_idle_bytes_;
-      if (!keep) RetireLocked(region);
-      EvictToLocked(max_idle_bytes_);
+      if (keep) {
+        clock_.push_back(region);
+        EvictToLocked(max_idle_bytes_);
+      } else {
+        RetireLocked(region);
+      }
     }
   }
   changed_.NotifyAll();

@@ -43,7 +43,7 @@ absl::StatusOr<std::vector<Lease>> CacheCore::AcquireMany(std::span<const Range>
     const std::size_t end = std::min(done + kLookUpsAtOnce, requests.size());
     const NoAllocationLock lock(mutex_);
     for (std::size_t i = done; i < end; ++i) {
-      Region* const found = closed_ ? nullptr : FindLocked(requests[i]);
+      Region* const found = FindLocked(requests[i]);
       ++(found != nullptr ? stats_.hits : stats_.misses);
       if (found == nullptr) continue;
       TakeLocked(*found);

@@ -51,6 +51,7 @@ struct Attempts {
   bool looked_again = false;       // It did.
   bool no_union = false;           // The union was refused, or collided; the request alone may not.
   bool is_union = false;           // The attempt under way registers more than the request's pages.
+  int rooms = 0;                   // How often room was made for one more region.
   std::unique_ptr<Region> region;  // Being registered; allocated with no lock held.
 };
 
@@ -77,12 +78,13 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   // Ends the core when the cache goes: at once, or, with leases out, on the last release.
   static void End(std::unique_ptr<CacheCore> core);
+  static void Abandon(std::unique_ptr<CacheCore> core);
 
   // Aborts if an invariant of the index, the lists or the sums does not hold. Slow.
   void CheckInvariantsForTest();
 
  private:
-  enum class Verdict : std::uint8_t { kPublished, kTooManyRegions, kTooManyBytes };
+  enum class Verdict : std::uint8_t { kPublished, kTooManyRegions, kTooManyBytes, kClosed };
 
   CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options);
 
@@ -90,10 +92,17 @@ class CacheCore final : public MemoryMonitor::Listener {
   bool Inherited() const;  // This process is a forked child of the one that made the cache.
   absl::StatusOr<Request> Check(const void* address, std::size_t length, Access access) const;
   absl::StatusOr<Lease> Miss(const Request& request);
+  bool RefusesLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return closed_ || closers_ > 0;
+  }
+  // Whether `bytes` more under lease would be too many.
+  bool OverHeldLocked(std::uint64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return options_.max_held_bytes != 0 &&
+           stats_.held_bytes + flying_bytes_ + bytes > options_.max_held_bytes;
+  }
   Region* FindLocked(const Request& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountFailure();
-  std::uint64_t LeasesInherited() const;
 
   // miss.cc. An attempt returns a region held for the caller, null for "try again", or an error.
   absl::StatusOr<Region*> Attempt(const Request& request, Attempts& attempts);
@@ -102,6 +111,8 @@ class CacheCore final : public MemoryMonitor::Listener {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Verdict PublishLocked(const Request& request, const WatchedExtent& extent, Attempts& attempts)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Region*> NotPublished(const Request& request, Verdict verdict,
+                                       std::uint64_t reaped_before, Attempts& attempts);
   void MarkCollided(Region& region);
   bool StillAsPlanned(const Region& region, const WatchedExtent& extent);
   absl::StatusOr<Registration> RegisterWithRoom(const Region& region, bool is_union);
@@ -118,14 +129,15 @@ class CacheCore final : public MemoryMonitor::Listener {
   // evict.cc
   std::uint64_t EvictOneLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // The bytes; 0 for none.
   void EvictToLocked(std::uint64_t idle_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool MakeRoom(std::uint64_t bytes);  // False when there is nothing left to give up.
+  bool MakeRoom(std::uint64_t bytes, std::uint64_t reaped_before, bool count_dead);
+  std::uint64_t reaped() const;  // How many regions have been, so far.
   absl::Status NoRoom(const Range& range, const std::string& reason);
   std::string Holders();  // What leases hold, the largest regions named, as a sentence.
 
   // reap.cc
   void Reaper();
   bool ReapOne();  // Deregisters one dead region on this thread. False when there was none.
-  void ReapAll();  // All that are dead now, and waits for those that another thread is at.
+  void ReapAll(Clock::time_point deadline);
   void LendAHand();
 
   const std::shared_ptr<Registrar> registrar_;
@@ -145,22 +157,24 @@ class CacheCore final : public MemoryMonitor::Listener {
       changed_;  // For those who wait: a region was reaped, a lease given back, a flight landed.
 
   RegionIndex index_ ABSL_GUARDED_BY(mutex_);
-  RegionList clock_ ABSL_GUARDED_BY(mutex_);   // Live and kept; the hand is the front.
+  RegionList clock_ ABSL_GUARDED_BY(mutex_);   // Live, kept, idle; hand: the front.
   RegionList graves_ ABSL_GUARDED_BY(mutex_);  // Dead: to be deregistered, oldest first.
   RegionList reaping_
       ABSL_GUARDED_BY(mutex_);                 // Dead: being deregistered, with the mutex released.
   RegionList leaked_ ABSL_GUARDED_BY(mutex_);  // Leaked: kept as a record, never tried again.
 
   // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_.
-  // idle_bytes and idle_regions_: of Live regions without a holder.
+  // idle_bytes: of Live regions without a holder.
   CacheStats stats_ ABSL_GUARDED_BY(mutex_);
-  std::uint64_t idle_regions_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t burials_ ABSL_GUARDED_BY(mutex_) = 0;
   std::uint64_t flying_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Published, and not landed yet.
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;             // No new leases.
+  int closers_ ABSL_GUARDED_BY(mutex_) = 0;                 // Calls of Close under way.
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;             // No new leases, for good.
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;    // The cache is gone; nothing is kept any more.
   bool orphaned_ ABSL_GUARDED_BY(mutex_) = false;  // The reaper deletes the core when it ends.
 
   Thread reaper_;
+  CacheCore* next_abandoned_ = nullptr;
 };
 
 }  // namespace linchpin::internal

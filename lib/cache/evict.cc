@@ -11,15 +11,15 @@ namespace linchpin::internal {
 // The clock: an idle region that was hit since the hand last passed gets a second chance. The hand
 // goes round twice at most, because the first round takes every chance away.
 std::uint64_t CacheCore::EvictOneLocked() {
-  while (idle_regions_ > 0) {
+  while (!clock_.empty()) {
     Region& region = clock_.front();
-    if (region.holders == 0 && !region.used) {
+    if (!region.used) {
       const std::uint64_t bytes = region.range.size();
       ++stats_.evictions;
       RetireLocked(region);
       return bytes;
     }
-    if (region.holders == 0) region.used = false;
+    region.used = false;
     clock_.splice(clock_.end(), clock_, clock_.begin());
   }
   return 0;
@@ -29,21 +29,29 @@ void CacheCore::EvictToLocked(std::uint64_t idle_bytes) {
   while (stats_.idle_bytes > idle_bytes && EvictOneLocked() != 0) continue;
 }
 
-// The dead first: their room is coming back anyway. Then as many idle regions as make `bytes`.
-bool CacheCore::MakeRoom(std::uint64_t bytes) {
-  bool dead = false;
+std::uint64_t CacheCore::reaped() const {
+  const NoAllocationLock lock(mutex_);
+  return stats_.deregistrations + stats_.leaked;
+}
+
+// Gives up as many idle regions as make `bytes`. The dead count towards them if `count_dead` says
+// so, for the first try: their room is coming back anyway, unless others take it.
+// Returns: false when there was nothing to give up, and nobody else made room since
+// `reaped_before` either.
+bool CacheCore::MakeRoom(std::uint64_t bytes, std::uint64_t reaped_before, bool count_dead) {
   {
     const NoAllocationLock lock(mutex_);
-    dead = !graves_.empty() || !reaping_.empty();
-    std::uint64_t evicted = 0;
-    while (!dead && evicted < bytes) {
+    std::uint64_t coming = count_dead ? stats_.deferred_bytes : 0;
+    while (coming < bytes) {
       const std::uint64_t one = EvictOneLocked();
       if (one == 0) break;
-      evicted += one;
+      coming += one;
     }
-    if (!dead && evicted == 0) return false;
+    const bool dead = !graves_.empty() || !reaping_.empty();
+    const bool others = stats_.deregistrations + stats_.leaked != reaped_before;
+    if (coming == 0 && !dead && !others) return false;
   }
-  ReapAll();
+  ReapAll(Clock::time_point::max());
   return true;
 }
 

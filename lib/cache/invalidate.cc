@@ -48,7 +48,6 @@ void CacheCore::RetireLocked(Region& region) {
   } else {
     region.Apply(RegionEvent::kRetireIdle);
     stats_.idle_bytes -= region.range.size();
-    --idle_regions_;
     BuryLocked(region);
   }
 }
@@ -57,6 +56,7 @@ void CacheCore::RetireLocked(Region& region) {
 void CacheCore::BuryLocked(Region& region) {
   region.set.unlink();
   region.died = Clock::now();
+  region.burial = ++burials_;
   stats_.deferred_bytes += region.range.size();
   graves_.push_back(region);
   work_.NotifyOne();
@@ -64,6 +64,7 @@ void CacheCore::BuryLocked(Region& region) {
 
 LeaseState CacheCore::StateOf(const Region& region, const Range& range) const {
   if (Inherited()) return LeaseState::kStale;  // The child has the copy, the device the original.
+  monitor_->Settle();
   const NoAllocationLock lock(mutex_);
   return region.changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
 }

@@ -1,5 +1,6 @@
 // Making, trimming, draining, closing and ending a cache.
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -56,25 +57,25 @@ CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options)
       max_regions_(std::max<std::uint64_t>(
           options_.max_regions != 0 ? options_.max_regions : limits_.max_regions / 4, 1)) {}
 
-// Nothing is left but records of leaks; in a forked child, copies of the parent's regions.
+// Nothing is left by now but records of leaks.
 CacheCore::~CacheCore() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  const auto free = [](Region* region) { delete region; };
-  clock_.clear();
-  index_.ForEach([&](Region& region) {
-    region.set.unlink();
-    if (region.state != RegionState::kRegistering && region.state != RegionState::kCollided) {
-      delete &region;
-    }
-  });
-  for (RegionList* list : {&graves_, &reaping_, &leaked_}) list->clear_and_dispose(free);
+  LINCHPIN_CHECK(graves_.empty() && reaping_.empty() && clock_.empty());
+  leaked_.clear_and_dispose([](Region* region) { delete region; });
+}
+
+// In a forked child: another thread of the parent may have been changing the lists at the fork, or
+// hold the mutex for ever, so nothing of the core is touched. It stays reachable.
+void CacheCore::Abandon(std::unique_ptr<CacheCore> core) {
+  static std::atomic<CacheCore*> abandoned{nullptr};
+  CacheCore* const left = core.release();
+  left->next_abandoned_ = abandoned.load();
+  while (!abandoned.compare_exchange_weak(left->next_abandoned_, left)) continue;
 }
 
 void CacheCore::End(std::unique_ptr<CacheCore> core) {
   if (core->Inherited()) {
     core->reaper_.Forget();
-    // A lease's release finds out by asking the core, so it must stay while one is out.
-    if (core->LeasesInherited() != 0) static_cast<void>(core.release());
-    return;
+    return Abandon(std::move(core));
   }
   Thread reaper = std::move(core->reaper_);
   CacheStats left;
@@ -84,22 +85,20 @@ void CacheCore::End(std::unique_ptr<CacheCore> core) {
     core->ending_ = true;
     core->EvictToLocked(0);
     left = core->stats_;
-    core->orphaned_ = left.leases != 0;
+    // Also when a registrar's Deregister drops the last reference: the reaper cannot join itself.
+    core->orphaned_ = left.leases != 0 || reaper.IsCurrent();
     core->work_.NotifyOne();
   }
-  if (left.leases == 0) {
+  if (left.leases == 0 && !reaper.IsCurrent()) {
     reaper.Join();
     core->monitor_->RemoveListener(core.get());
     return;
   }
   static_cast<void>(core.release());  // The reaper deletes it after the last release.
   reaper.Detach();
+  if (left.leases == 0) return;
   Log(absl::StrCat("a cache was destroyed with ", left.leases, " leases out on ", left.held_bytes,
                    " bytes; each region is deregistered on its last release"));
-}
-
-std::uint64_t CacheCore::LeasesInherited() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  return stats_.leases;  // The child has one thread, and the lock may be inherited locked.
 }
 
 std::size_t CacheCore::Trim(std::size_t bytes_to_keep) {
@@ -108,7 +107,7 @@ std::size_t CacheCore::Trim(std::size_t bytes_to_keep) {
     const NoAllocationLock lock(mutex_);
     EvictToLocked(bytes_to_keep);
   }
-  ReapAll();
+  ReapAll(Clock::time_point::max());
   return stats().idle_bytes;
 }
 
@@ -122,7 +121,8 @@ absl::Status CacheCore::Drain(Clock::time_point deadline) {
       if (stats_.regions == 0) return absl::OkStatus();
       if (graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
     }
-    ReapAll();
+    ReapAll(deadline);
+    in_time = in_time && Clock::now() < deadline;
   }
   {
     const NoAllocationLock lock(mutex_);
@@ -135,14 +135,15 @@ absl::Status CacheCore::Close(Clock::time_point deadline) {
   if (Inherited()) return InheritedError();
   {
     const NoAllocationLock lock(mutex_);
-    closed_ = true;
+    ++closers_;
   }
-  absl::Status drained = Drain(deadline);
-  if (drained.ok()) return drained;
+  const absl::Status drained = Drain(deadline);
   {
     const NoAllocationLock lock(mutex_);
-    closed_ = false;
+    --closers_;
+    if (drained.ok()) closed_ = true;
   }
+  if (drained.ok()) return drained;
   return absl::FailedPreconditionError(absl::StrCat("the cache is in use: ", Holders()));
 }
 
@@ -150,11 +151,19 @@ absl::Status CacheCore::Fence(const Range& range, Clock::time_point deadline) {
   if (Inherited()) return InheritedError();
   Invalidate(range);
   bool in_time = true;
-  while (in_time) {
-    ReapAll();
+  bool leaked = false;
+  while (in_time && !leaked) {
+    ReapAll(deadline);
     const NoAllocationLock lock(mutex_);
+    for (const Region& region : leaked_) leaked = leaked || region.range.Overlaps(range);
+    if (leaked) break;
     if (GoneLocked(range)) return absl::OkStatus();
-    if (graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
+    in_time = graves_.empty() ? changed_.WaitUntil(mutex_, deadline) : Clock::now() < deadline;
+  }
+  if (leaked) {
+    return absl::InternalError(absl::StrCat(
+        "a registration in ", range.ToString(),
+        " could not be deregistered, and the device may still reach it; close the device"));
   }
   return absl::DeadlineExceededError(
       absl::StrCat(range.ToString(), " is still registered: ", Holders()));
@@ -171,17 +180,15 @@ void CacheCore::CheckInvariantsForTest() {
   index_.CheckInvariants();
   CacheStats sum;
   std::uint64_t flying_bytes = 0;
-  std::uint64_t idle = 0;
   index_.ForEach([&](const Region& region) {
     const bool flying = region.holders == 0 && region.state != RegionState::kLive;
     (flying                ? flying_bytes
      : region.holders == 0 ? sum.idle_bytes
                            : sum.held_bytes) += region.range.size();
-    if (region.state == RegionState::kLive && region.holders == 0) ++idle;
     if (region.state == RegionState::kStale) ++sum.stale_regions;
     sum.leases += region.holders;
     LINCHPIN_CHECK(region.list.is_linked() ==
-                   (region.state == RegionState::kLive && region.use.kept));
+                   (region.state == RegionState::kLive && region.use.kept && region.holders == 0));
   });
   for (const RegionList* list : {&graves_, &reaping_}) {
     for (const Region& region : *list) {
@@ -189,7 +196,7 @@ void CacheCore::CheckInvariantsForTest() {
       sum.deferred_bytes += region.range.size();
     }
   }
-  LINCHPIN_CHECK(sum.idle_bytes == stats_.idle_bytes && idle == idle_regions_);
+  LINCHPIN_CHECK(sum.idle_bytes == stats_.idle_bytes);
   LINCHPIN_CHECK(sum.held_bytes == stats_.held_bytes && sum.leases == stats_.leases);
   LINCHPIN_CHECK(sum.deferred_bytes == stats_.deferred_bytes);
   LINCHPIN_CHECK(sum.stale_regions == stats_.stale_regions);

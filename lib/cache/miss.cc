@@ -35,7 +35,9 @@ Range PagesOf(const Request& request, const WatchedExtent& extent, std::uint64_t
   if (extent.uniform) {
     pages = {std::max(pages.start, extent.range.start), std::min(pages.end, extent.range.end)};
   }
-  return pages.size() <= max_bytes ? pages : request.range;
+  // Not in the last page of the address space, whose end is no address.
+  const bool fits = pages.size() <= max_bytes && pages.Contains(request.range);
+  return fits ? pages : request.range;
 }
 
 bool SameKind(Access a, Access b) {
@@ -55,29 +57,19 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
   const std::shared_ptr<Flight> own = attempts.region->flight;  // Not freed under the mutex.
   std::shared_ptr<Flight> other;
   Verdict verdict = Verdict::kPublished;
-  bool closed = false;
+  const std::uint64_t reaped_before = reaped();
   {
     const NoAllocationLock lock(mutex_);
-    closed = closed_;
-    if (!closed) {
-      if (Region* found = FindLocked(request)) {
-        TakeLocked(*found);
-        return found;
-      }
-      other = FindFlightLocked(request, pages);
-      if (other == nullptr) verdict = PublishLocked(request, extent, attempts);
+    if (Region* found = FindLocked(request)) {
+      TakeLocked(*found);
+      return found;
     }
+    other = FindFlightLocked(request, pages);
+    if (other == nullptr) verdict = PublishLocked(request, extent, attempts);
   }
-  if (closed) return absl::FailedPreconditionError("the cache is closed; make a new one");
   if (other != nullptr) return Join(pages, request.access, *other);
-  if (verdict == Verdict::kTooManyBytes) {
-    return NoRoom(request.range, "CacheOptions::max_held_bytes is reached");
-  }
-  if (verdict == Verdict::kTooManyRegions) {
-    if (MakeRoom(1)) return nullptr;
-    return NoRoom(request.range, "the cache holds as many regions as it may");
-  }
-
+  if (verdict != Verdict::kPublished)
+    return NotPublished(request, verdict, reaped_before, attempts);
   if (!StillAsPlanned(*attempts.region, extent)) {
     MarkCollided(*attempts.region);
     return Land(attempts, absl::AbortedError(""), absl::OkStatus());
@@ -95,8 +87,21 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
   return Land(attempts, std::move(registration), refusal);
 }
 
+absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict verdict,
+                                                std::uint64_t reaped_before, Attempts& attempts) {
+  if (verdict == Verdict::kClosed) {
+    return absl::FailedPreconditionError("the cache is closed; make a new one");
+  }
+  if (verdict == Verdict::kTooManyBytes) {
+    return NoRoom(request.range, "CacheOptions::max_held_bytes is reached");
+  }
+  const bool again = attempts.rooms++ < kMaxRoomRounds;
+  if (again && MakeRoom(1, reaped_before, attempts.rooms == 1)) return nullptr;
+  return NoRoom(request.range, "the cache holds as many regions as it may");
+}
+
 std::shared_ptr<Flight> CacheCore::FindFlightLocked(const Request& request, const Range& pages) {
-  if (options_.mode == Mode::kOff) return nullptr;
+  if (options_.mode == Mode::kOff || RefusesLocked()) return nullptr;
   Region* found = nullptr;
   index_.pending().ForEachOverlapping(pages, [&](Region& region) {
     if (!region.use.shared || region.use.exact != request.exact) return;
@@ -119,13 +124,15 @@ absl::StatusOr<Region*> CacheCore::Join(const Range& pages, Access access, Fligh
 
 CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const WatchedExtent& extent,
                                             Attempts& attempts) {
+  if (RefusesLocked()) return Verdict::kClosed;
   Region& region = *attempts.region;
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
   const bool trusted = options_.unwatched == Unwatched::kTrust;
   const bool on = options_.mode == Mode::kOn;
   const bool watched = extent.coverage == Coverage::kAll;
   region.use.exact = request.exact;
-  region.use.shared = on && (watched || trusted);
+  region.use.watched = extent.coverage != Coverage::kNone;
+  region.use.shared = on && (watched || (trusted && !extent.passing));
   region.use.kept =
       region.use.shared && (!request.exact || options_.idle_remote == IdleRemote::kKeep);
   Plan plan{pages, request.access, pages};
@@ -135,14 +142,9 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
         index_, pages, request.access,
         {extent.range, limits_.max_region_bytes, room, options_.max_union_waste, extent.page_size});
   }
-  const std::uint64_t held_max = options_.max_held_bytes;
-  const auto over = [&](const Range& range) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return held_max != 0 && stats_.held_bytes + flying_bytes_ + range.size() > held_max;
-  };
-  if (over(plan.range)) plan = {pages, request.access, pages};
-  if (over(plan.range)) return Verdict::kTooManyBytes;
+  if (OverHeldLocked(plan.range.size())) plan = {pages, request.access, pages};
+  if (OverHeldLocked(plan.range.size())) return Verdict::kTooManyBytes;
   if (stats_.regions >= max_regions_) return Verdict::kTooManyRegions;
-  if (on && !watched && !trusted) ++stats_.unwatched;
 
   attempts.is_union = plan.range != pages || plan.access != request.access;
   region.range = plan.range;
@@ -161,7 +163,7 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
 }
 
 bool CacheCore::StillAsPlanned(const Region& region, const WatchedExtent& extent) {
-  if (!region.use.shared) return true;  // Nobody relies on its being watched.
+  if (!region.use.shared && !region.use.watched) return true;  // Nobody relies on it.
   const WatchedExtent now = monitor_->Watch(region.range, false);
   const bool covers = !extent.uniform || (now.uniform && now.range.Contains(region.range));
   return covers && now.coverage == extent.coverage && now.page_size == extent.page_size;
@@ -174,13 +176,14 @@ void CacheCore::MarkCollided(Region& region) {
 
 absl::StatusOr<Registration> CacheCore::RegisterWithRoom(const Region& region, bool is_union) {
   for (int round = 0;; ++round) {
+    const std::uint64_t reaped_before = reaped();
     absl::StatusOr<Registration> made = registrar_->Register(region.range, region.access);
     if (made.ok() && made->keys.empty()) {
       static_cast<void>(registrar_->Deregister(*made));
       return absl::InternalError("the registrar returned a registration without keys");
     }
     if (is_union || !absl::IsResourceExhausted(made.status())) return made;
-    if (round == kMaxRoomRounds || !MakeRoom(region.range.size())) {
+    if (round == kMaxRoomRounds || !MakeRoom(region.range.size(), reaped_before, round == 0)) {
       return NoRoom(region.range, std::string(made.status().message()));
     }
   }
@@ -233,10 +236,10 @@ void CacheCore::GoLiveLocked(Region& region) {
   stats_.held_bytes += region.range.size();
   ++stats_.leases;
   if (!region.use.shared) {
+    if (options_.mode == Mode::kOn) ++stats_.unwatched;
     index_.aside().Insert(region);
     return;
   }
-  if (region.use.kept) clock_.push_back(region);
   if (region.use.exact) {
     index_.exact().Insert(region);
     return;

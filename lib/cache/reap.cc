@@ -42,11 +42,30 @@ bool CacheCore::ReapOne() {
   return true;
 }
 
-void CacheCore::ReapAll() {
-  while (ReapOne()) continue;
+// Deregisters all that are dead now, and waits until `deadline` for those among them that another
+// thread is at. What others bury meanwhile is left to the reaper, or this might never end.
+void CacheCore::ReapAll(Clock::time_point deadline) {
+  std::uint64_t last = 0;
+  {
+    const NoAllocationLock lock(mutex_);
+    last = burials_;
+  }
+  bool more = true;
+  while (more) {
+    {
+      const NoAllocationLock lock(mutex_);
+      more = !graves_.empty() && graves_.front().burial <= last;
+    }
+    more = more && ReapOne();
+  }
   const NoAllocationLock lock(mutex_);
-  const std::uint64_t all = stats_.deregistrations + stats_.leaked + reaping_.size();
-  while (stats_.deregistrations + stats_.leaked < all) changed_.Wait(mutex_);
+  while (!reaping_.empty() && reaping_.front().burial <= last) {  // The oldest is in front.
+    if (deadline == Clock::time_point::max()) {
+      changed_.Wait(mutex_);
+    } else if (!changed_.WaitUntil(mutex_, deadline)) {
+      return;
+    }
+  }
 }
 
 // Bounds what waits for the reaper, when misses bury faster than one thread deregisters.

@@ -30,16 +30,17 @@ struct Flight {
 
 // How a region may be used; fixed when it is published.
 struct RegionUse {
-  bool exact = false;   // Has remote rights: serves exactly its bytes and rights.
-  bool shared = false;  // Acquire may find it: more than one lease may hold it.
-  bool kept = false;    // Stays registered when idle. Implies shared.
+  bool exact = false;    // Has remote rights: serves exactly its bytes and rights.
+  bool shared = false;   // Acquire may find it: more than one lease may hold it.
+  bool kept = false;     // Stays registered when idle. Implies shared.
+  bool watched = false;  // Its lease hears of changes, at least of the mapping.
 };
 
 // All fields are guarded by the mutex of the cache, but that range, access, use and registration do
 // not change from Live to the region's end, so who holds a lease may read them.
 //
 //   in `set`   the index: pending, a shelf, exact, or aside; nowhere when Dead or Leaked
-//   in `list`  the clock when Live and kept; the graves when Dead; in reaping or leaked after
+//   in `list`  the clock when Live, kept and idle; the graves when Dead; in reaping or leaked after
 struct Region {
   using SetHook =
       boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
@@ -63,6 +64,7 @@ struct Region {
   bool used = false;          // Hit since the clock's hand last passed.
   Range changed;              // The hull of what changed under it; empty if nothing did.
   std::chrono::steady_clock::time_point died;
+  std::uint64_t burial = 0;        // Its number, once Dead.
   std::shared_ptr<Flight> flight;  // While Registering or Collided.
 
   SetHook set;

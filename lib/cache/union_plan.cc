@@ -15,9 +15,10 @@ std::uint64_t LargestUnion(const Range& request, const PlanLimits& limits) {
 
 // Extends `plan` beyond its union, on the sides where the request stuck out of what there was.
 void Grow(Plan& plan, const Range& before, const Range& request, const PlanLimits& limits) {
-  const double share = 1 - limits.max_waste;
-  auto target = static_cast<std::uint64_t>(static_cast<double>(plan.asked.size()) / share);
-  target = std::min({target, LargestUnion(request, limits), limits.room_bytes});
+  const std::uint64_t most = std::min(LargestUnion(request, limits), limits.room_bytes);
+  const double wanted = static_cast<double>(plan.asked.size()) / (1 - limits.max_waste);
+  std::uint64_t target =
+      wanted < static_cast<double>(most) ? static_cast<std::uint64_t>(wanted) : most;
   target -= target % limits.page_size;
   if (target <= plan.range.size()) return;
   const std::uint64_t room = target - plan.range.size();
@@ -33,7 +34,9 @@ void Grow(Plan& plan, const Range& before, const Range& request, const PlanLimit
 Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const PlanLimits& limits) {
   Plan plan{request, access, request};
   const std::uint64_t largest = LargestUnion(request, limits);
-  Range before;  // The hull of the regions merged.
+  Range before;                // The hull of the regions merged.
+  std::size_t held_bytes = 0;  // The largest of them that someone holds.
+  bool upgrades = false;       // One of them lacks nothing but rights.
   bool grew = true;
   while (grew) {
     grew = false;
@@ -45,13 +48,21 @@ Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const Pl
           merged != plan.range || (region.access & ~plan.access) != Access::kLocalRead;
       if (!adds || !limits.extent.Contains(merged)) return;
       if (merged.size() > (upgrade ? limits.max_region_bytes : largest)) return;
+      const bool could_double = region.holders == 0 || region.range.size() <= largest / 2;
+      if (!upgrade && !could_double) return;
       before = before.empty() ? region.range : Hull(before, region.range);
+      if (region.holders > 0) held_bytes = std::max(held_bytes, region.range.size());
+      upgrades = upgrades || upgrade;
       plan = {merged, plan.access | region.access, Hull(plan.asked, region.asked)};
       grew = true;
     });
   }
   if (!before.empty() && !before.Contains(request)) Grow(plan, before, request, limits);
-  return plan;
+  const bool doubles = plan.range.size() / 2 >= held_bytes;
+  const bool at_border = request.end > before.end ? plan.range.end == limits.extent.end
+                                                  : plan.range.start == limits.extent.start;
+  if (doubles || at_border || upgrades) return plan;
+  return {request, access, request};
 }
 
 }  // namespace linchpin::internal

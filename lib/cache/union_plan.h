@@ -31,9 +31,10 @@ struct PlanLimits {
 //
 // Held regions cannot grow in place, so each new union pins what the old ones still pin. Windows
 // that slide over n bytes must nevertheless pin O(n), not O(n^2): a union grows past what was
-// asked, in the direction of the request, as far as max_waste allows. With a share of one half,
-// each region is about twice as large as the one before it, and all of them together at most about
-// four times the last. Past kUnionGrowth times the request it begins anew, with the same sum.
+// asked, in the direction of the request, as far as max_waste allows. A union with a region that
+// somebody holds must be twice its size, or end at a border, which can happen once a side: so all
+// of them together are about twice the last. Where it cannot be, and past kUnionGrowth times the
+// request, the request is registered alone.
 //
 // A request for more rights within a region plans that whole region with both rights.
 //

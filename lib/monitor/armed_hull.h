@@ -17,9 +17,9 @@ class ArmedHull final {
   void Add(Range range);
 
   // Ascending, disjoint, not touching each other.
-  std::span<const Range> ranges() const { return std::span(ranges_).first(count_); }
+  [[nodiscard]] std::span<const Range> ranges() const { return std::span(ranges_).first(count_); }
   // Moves whenever ranges() does.
-  std::uint64_t version() const { return version_; }
+  [[nodiscard]] std::uint64_t version() const { return version_; }
 
   static constexpr std::size_t kCapacity = 256;
 

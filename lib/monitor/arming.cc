@@ -32,8 +32,22 @@ Range Intersection(const Range& a, const Range& b) {
 }  // namespace
 
 WatchedExtent Arming::Watch(Range range, bool look_again) {
-  constexpr int kTries = 8;
   if (range.empty()) return Unwatched(range);
+  WatchedExtent extent = Look(range, look_again);
+  if (extent.coverage != Coverage::kAll || !extents_.InQuarantine(extent.range)) return extent;
+  // Nothing but the pages asked for: what is around them may be in quarantine.
+  const std::uintptr_t mask = extent.page_size - 1;
+  extent.uniform = false;
+  extent.range = {range.start & ~mask, std::min(extent.range.end, (range.end + mask) & ~mask)};
+  if (extents_.InQuarantine(extent.range)) {
+    extent.coverage = Coverage::kMappingChanges;
+    extent.passing = true;
+  }
+  return extent;
+}
+
+WatchedExtent Arming::Look(Range range, bool look_again) {
+  constexpr int kTries = 8;
   if (!look_again) {
     if (const auto known = extents_.Find(range)) return *known;
   }
@@ -44,6 +58,7 @@ WatchedExtent Arming::Watch(Range range, bool look_again) {
   }
   // Others change the mappings faster than we can look at them.
   extent.coverage = Coverage::kNone;
+  extent.passing = true;
   return extent;
 }
 
@@ -55,15 +70,14 @@ WatchedExtent Arming::Watch(Range range, bool look_again) {
 // mapping that contains the whole of an armed range, some of which is still there, is armed as a
 // whole. So what the second look saw is watched.
 //
-// The first settling is for MADV_DONTNEED and its like, whose event comes *before* the pages go:
-// once it is no longer outstanding, its thread is about to take the lock of the address space for
-// that, and arming waits for the same lock. So we do not register the pages that it is about to
-// drop.
+// MADV_DONTNEED and its like, whose event comes *before* the pages go, are the business of the
+// quarantine.
 bool Arming::LookAndArm(Range range, WatchedExtent* extent) {
   const bool settled = reader_.TrySettle();
   const auto mappings = LookUpMappings(range);
   if (!settled || !mappings.ok()) {
     *extent = Unwatched(range);
+    extent->passing = true;
     return true;
   }
   *extent = Summarise(range, *mappings, BestCoverage);
@@ -80,6 +94,7 @@ bool Arming::LookAndArm(Range range, WatchedExtent* extent) {
   if (extent->uniform) extent->range = Intersection(extent->range, hull);
   if (!reader_.TrySettle()) {
     extent->coverage = Coverage::kNone;
+    extent->passing = true;
     return true;
   }
   return extents_.Publish(probe, *extent);
@@ -112,7 +127,7 @@ void Arming::DisarmWithin(Range range) const {
     for (int i = 0; i < kTries && BestCoverage(mapping->kind) != Coverage::kNone; ++i) {
       const Range seen = mapping->range;
       if (userfault_.Arm(seen) == 0) {
-        userfault_.Disarm(seen);
+        static_cast<void>(userfault_.Disarm(seen));  // Fails only where nothing is left of it.
         break;
       }
       // Another's, if it is still the same mapping; else some of it may be ours.

@@ -27,8 +27,9 @@ class Arming final {
   void DisarmAll();
 
  private:
+  WatchedExtent Look(Range range, bool look_again);
   bool LookAndArm(Range range, WatchedExtent* extent);
-  bool ArmAll(const std::vector<Mapping>& mappings) const;
+  [[nodiscard]] bool ArmAll(const std::vector<Mapping>& mappings) const;
   void DisarmWithin(Range range) const;
 
   const Userfault& userfault_;

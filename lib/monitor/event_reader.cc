@@ -81,7 +81,7 @@ void EventReader::Run() {
 // waits for no later events than those it has to.
 bool EventReader::ReadBatch() {
   constexpr std::size_t kBatch = 64;
-  std::array<uffd_msg, kBatch> events;
+  std::array<uffd_msg, kBatch> events{};
   epoch_.fetch_add(1, std::memory_order_seq_cst);  // (1), before the read.
   const std::ptrdiff_t count = userfault_.Read(events);
   if (count < 0) Fail();
@@ -96,7 +96,11 @@ void EventReader::Handle(const uffd_msg& event) {
     case UFFD_EVENT_UNMAP:
     case UFFD_EVENT_REMOVE: {
       const Range range{event.arg.remove.start, event.arg.remove.end};
-      extents_.Changed(range);
+      if (event.event == UFFD_EVENT_REMOVE) {
+        extents_.Discarded(range);
+      } else {
+        extents_.Changed(range);
+      }
       listeners_.Tell(range);
       return;
     }

@@ -60,6 +60,19 @@ void ExtentTable::Changed(Range range) {
   Touch(range);
 }
 
+void ExtentTable::Discarded(Range range) {
+  const auto now = Quarantine::Clock::now();
+  const NoAllocationLock lock(mutex_);
+  quarantine_.Add(range, now);
+  Touch(range);
+}
+
+bool ExtentTable::InQuarantine(Range range) {
+  const auto now = Quarantine::Clock::now();
+  const NoAllocationLock lock(mutex_);
+  return quarantine_.Overlaps(range, now);
+}
+
 void ExtentTable::Moved(Range from, Range to) {
   const NoAllocationLock lock(mutex_);
   armed_.Add(to);

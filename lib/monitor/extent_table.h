@@ -12,12 +12,14 @@
 
 #include "lib/base/mutex.h"
 #include "lib/monitor/armed_hull.h"
+#include "lib/monitor/quarantine.h"
 #include "linchpin/monitor.h"
 
 namespace linchpin {
 
-// Thread-safety: all calls may be made at once from any threads. Changed(), Moved() and Close() are
-// the reader's: they allocate and free nothing, so what they drop is left for the others to free.
+// Thread-safety: all calls may be made at once from any threads. Changed(), Discarded(), Moved()
+// and Close() are the reader's: they allocate and free nothing, so what they drop is left for the
+// others to free.
 class ExtentTable final {
  public:
   // A look at `range` in progress: between its making and Publish(), no change goes unnoticed.
@@ -44,6 +46,9 @@ class ExtentTable final {
   // Returns: the known extent that contains `range`, if there is one.
   std::optional<WatchedExtent> Find(Range range);
 
+  // Whether pages of `range` were discarded a short while ago: see Quarantine.
+  bool InQuarantine(Range range);
+
   // Drops what is known of `range`, and frees what was dropped before.
   void Forget(Range range);
 
@@ -53,6 +58,7 @@ class ExtentTable final {
   bool Publish(const Probe& probe, const WatchedExtent& extent);
 
   void Changed(Range range);         // No extent in `range` is known any more.
+  void Discarded(Range range);       // The same, and its pages are in quarantine.
   void Moved(Range from, Range to);  // The same for both; `to` is armed.
   void Close();                      // Knows nothing from now on.
   bool closed();
@@ -60,7 +66,7 @@ class ExtentTable final {
   // What may be armed, and a number that moves with it.
   struct Armed {
     std::vector<Range> ranges;
-    std::uint64_t version;
+    std::uint64_t version = 0;
   };
   Armed armed();
 
@@ -87,6 +93,7 @@ class ExtentTable final {
   // Nodes that are in no set, to be freed by whoever is not the reader.
   std::unique_ptr<Node> dropped_ ABSL_GUARDED_BY(mutex_);
   ArmedHull armed_ ABSL_GUARDED_BY(mutex_);
+  Quarantine quarantine_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

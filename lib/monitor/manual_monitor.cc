@@ -20,8 +20,8 @@ Coverage ManualCoverage(MappingKind kind) {
 // In a forked child the mutex may be held for ever by a thread that the child does not have.
 class ManualMonitor::Impl final {
  public:
-  bool inherited() const { return cookie_ != ProcessCookie(); }
-  const std::shared_ptr<Listeners>& listeners() const { return listeners_; }
+  [[nodiscard]] bool inherited() const { return cookie_ != ProcessCookie(); }
+  [[nodiscard]] const std::shared_ptr<Listeners>& listeners() const { return listeners_; }
 
  private:
   const std::uint64_t cookie_ = ProcessCookie();

@@ -35,8 +35,8 @@ class UnwatchedMonitor final : public MemoryMonitor {
 // Where a process finds its monitor. A forked child makes a registry of its own: the mutex of the
 // one it inherits may be held for ever.
 struct Registry {
-  std::uint64_t cookie;
-  Registry* previous;  // The parent's, kept reachable.
+  std::uint64_t cookie = 0;
+  Registry* previous = nullptr;  // The parent's, kept reachable.
 
   // Not taken by the monitor's reader: held while a monitor is made.
   Mutex mutex;

@@ -22,21 +22,21 @@ class Userfault final {
   // Returns: Unavailable when the kernel, a sysctl or seccomp refuses, with what to change.
   static absl::StatusOr<Userfault> Create();
 
-  int fd() const { return fd_.get(); }
+  [[nodiscard]] int fd() const { return fd_.get(); }
   void Close() { fd_.Close(); }
 
   // Returns: 0 or an errno value. EBUSY: another userfaultfd has it. EINVAL: nothing is mapped
   // there, or it cannot be watched. EPERM: a shared mapping of a read-only descriptor. Arming twice
   // is fine.
-  int Arm(Range range) const;
+  [[nodiscard]] int Arm(Range range) const;
 
   // Returns: 0 or an errno value. Requires: the range is armed by us. Before Linux 6.15 the kernel
   // would as readily disarm another userfaultfd's.
-  int Disarm(Range range) const;
+  [[nodiscard]] int Disarm(Range range) const;
 
   // Reads events that are there.
   // Returns: how many; 0 when there are none (now); -1 with errno when the descriptor is broken.
-  std::ptrdiff_t Read(std::span<uffd_msg> events) const;
+  [[nodiscard]] std::ptrdiff_t Read(std::span<uffd_msg> events) const;
 
   // Lets the thread go on that waits for `address` in a page fault. Only pages that somebody else
   // once write-protected and left so (before Linux 6.9) can cause one.
@@ -44,7 +44,7 @@ class Userfault final {
 
   // Whether a thread is between having freed addresses and having seen its event read.
   // Returns: EAGAIN if so, EINVAL if not; anything else: the descriptor is broken.
-  int AskOutstanding() const;
+  [[nodiscard]] int AskOutstanding() const;
 
  private:
   explicit Userfault(ForkClosedFd fd) : fd_(std::move(fd)) {}

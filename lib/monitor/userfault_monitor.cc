@@ -81,7 +81,7 @@ class Monitor final : public MemoryMonitor {
   }
 
  private:
-  bool inherited() const { return cookie_ != ProcessCookie(); }
+  [[nodiscard]] bool inherited() const { return cookie_ != ProcessCookie(); }
 
   const std::uint64_t cookie_ = ProcessCookie();
   std::shared_ptr<Parts> parts_;

@@ -219,6 +219,14 @@ TEST_F(Cache, LongerThanTheDeviceCanIsRefusedAndNotShortened) {
   EXPECT_LE(Get(memory.data() + 1, 2 * kPage, kWrite).registered().size(), 2 * kPage);
 }
 
+TEST_F(Cache, TheLastPageOfTheAddressSpaceIsNotRoundedAway) {
+  Make();
+  const std::uintptr_t last_page = ~std::uintptr_t{4095};
+  const auto lease = cache_->Acquire(reinterpret_cast<void*>(last_page + 8), 100, kRead);
+  ASSERT_TRUE(lease.ok()) << lease.status();  // A device would refuse it.
+  EXPECT_TRUE(lease->registered().Contains(lease->range()));
+}
+
 TEST_F(Cache, MakingOneWithoutARegistrarOrWithABadShareIsAnError) {
   EXPECT_EQ(RegistrationCache::Create(nullptr).status().code(), absl::StatusCode::kInvalidArgument);
   for (const double share : {-0.1, 1.0, 7.0}) {

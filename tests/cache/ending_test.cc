@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <thread>
 
@@ -75,6 +76,61 @@ TEST_F(Ending, AFailedDeregistrationIsARecordAndIsNotRetried) {
   ASSERT_EQ(registrar_->registered_count(), 1u);
   Registration left = registrar_->registered()[0];
   EXPECT_TRUE(registrar_->Deregister(left).ok());
+}
+
+TEST_F(Ending, AFenceOverALeakIsNoSuccess) {
+  Make();
+  const Mapped memory(2 * kPage);
+  registrar_->FailDeregistrations(1);
+  Get(memory.data(), kPage, kWrite);
+  EXPECT_EQ(cache_->Fence(memory.data(), kPage, absl::Seconds(30)).code(),
+            absl::StatusCode::kInternal);
+  EXPECT_TRUE(cache_->Fence(memory.data() + kPage, kPage, absl::Seconds(30)).ok());
+  Registration left = registrar_->registered()[0];
+  EXPECT_TRUE(registrar_->Deregister(left).ok());
+}
+
+TEST_F(Ending, ACloseThatFailsDoesNotReopenWhatAnotherClosed) {
+  for (int round = 0; round < 50; ++round) {
+    Make();
+    const Mapped memory(kPage);
+    Lease held = Get(memory.data(), 8, kWrite);
+    std::thread impatient([&] { static_cast<void>(cache_->Close(absl::Microseconds(50)).ok()); });
+    std::thread releasing([&] { held = Lease(); });
+    const absl::Status closed = cache_->Close(absl::Seconds(30));
+    impatient.join();
+    releasing.join();
+    EXPECT_TRUE(closed.ok()) << closed;
+    EXPECT_FALSE(cache_->Acquire(memory.data(), 8, kWrite).ok());
+  }
+}
+
+TEST_F(Ending, ACacheMayEndOnItsOwnReapersThread) {
+  // A registrar whose Deregister drops the last reference to the cache.
+  class Suicidal final : public Registrar {
+   public:
+    absl::StatusOr<Registration> Register(Range range, Access access) override {
+      return Registration{range, access, {{1, 2}}, 1};
+    }
+    absl::Status Deregister(Registration&) override {
+      cache.reset();
+      done = true;
+      return absl::OkStatus();
+    }
+    RegistrarLimits limits() const override { return {}; }
+    std::unique_ptr<RegistrationCache> cache;
+    std::atomic<bool> done = false;
+  };
+  const auto suicidal = std::make_shared<Suicidal>();
+  auto made = RegistrationCache::Create(suicidal, {.monitor = monitor_});
+  ASSERT_TRUE(made.ok());
+  suicidal->cache = *std::move(made);
+  const Mapped memory(kPage);
+  {
+    auto lease = suicidal->cache->Acquire(memory.data(), 8, kRemote);
+    ASSERT_TRUE(lease.ok());
+  }
+  EXPECT_TRUE(WaitFor("the cache ended", [&] { return suicidal->done.load(); }));
 }
 
 // What a forked child does with the parent's cache: 0 if it is inert.

@@ -156,6 +156,17 @@ TEST_F(Eviction, HeldBytesAreBoundedWhenAskedFor) {
   Get(another.data(), 1, kWrite);
 }
 
+TEST_F(Eviction, AHitThatWouldHoldTooMuchIsRefusedToo) {
+  Make({.max_held_bytes = 4 * kPage});
+  const Mapped memory(4 * kPage);
+  const Mapped another(4 * kPage);
+  Get(memory.data(), 4 * kPage, kWrite);
+  const Lease held = Get(another.data(), 4 * kPage, kWrite);
+  EXPECT_EQ(cache_->Acquire(memory.data(), 1, kWrite).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(cache_->stats().held_bytes, 4 * kPage);
+}
+
 TEST_F(Eviction, TrimDeregistersIdleRegionsOnly) {
   Make();
   std::vector<Mapped> buffers;

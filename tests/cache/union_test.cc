@@ -48,6 +48,18 @@ TEST_F(Union, WindowsOverMuchMoreMemoryStillPinInProportion) {
   EXPECT_LE(registrar_->registered_bytes(), 4 * memory.size());
 }
 
+TEST_F(Union, WithoutRoomToGrowAWindowIsRegisteredAlone) {
+  Make({.max_idle_bytes = 256 << 10, .max_union_waste = 0});
+  const Mapped memory(1 << 20);
+  std::vector<Lease> held;
+  std::uint64_t windows = 0;
+  for (std::size_t at = 0; at + (64 << 10) <= memory.size(); at += 4 << 10) {
+    held.push_back(Get(memory.data() + at, 64 << 10, kWrite));
+    windows += 64 << 10;
+  }
+  EXPECT_LE(registrar_->registered_bytes(), windows + 2 * memory.size());
+}
+
 TEST_F(Union, SmallStridedRequestsMakeAtMostOneRegistrationAPageAndHitTheSecondTime) {
   Make();
   constexpr std::size_t kRequests = 262144;
