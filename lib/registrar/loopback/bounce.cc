@@ -52,7 +52,7 @@ BouncePool::BouncePool() {
 absl::Status BouncePool::Open() {
   const MutexLock lock(mutex_);
   Bounce* bounce = unmade_.back();
-  if (const absl::Status status = bounce->Open(); !status.ok()) return status;
+  if (absl::Status status = bounce->Open(); !status.ok()) return status;
   unmade_.pop_back();
   idle_.push_back(bounce);
   return absl::OkStatus();

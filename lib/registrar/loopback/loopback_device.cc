@@ -42,7 +42,7 @@ absl::Status CheckRequest(Range range, Access access) {
     return absl::InvalidArgumentError(absl::StrCat(
         "cannot register ", range.ToString(), "; give a non-null address and a length above 0"));
   }
-  if (const absl::Status status = Validate(access); !status.ok()) return status;
+  if (absl::Status status = Validate(access); !status.ok()) return status;
   if (Any(access & Access::kOnDemand)) {
     return absl::UnimplementedError(
         "the loopback device has no on-demand paging: its transfers move pinned pages; register "
@@ -60,7 +60,7 @@ absl::Status CheckRequest(Range range, Access access) {
 class LoopbackDevice::Impl {
  public:
   absl::Status Open() {
-    if (const absl::Status status = slots_.Open(); !status.ok()) return status;
+    if (absl::Status status = slots_.Open(); !status.ok()) return status;
     return bounces_.Open();
   }
 
@@ -113,7 +113,7 @@ absl::StatusOr<std::uint32_t> LoopbackDevice::Impl::Register(Range range, Access
   const absl::StatusOr<std::uint32_t> key = keys_.Reserve();
   if (!key.ok()) return key.status();
   Region region{.range = range, .access = access, .slots = {}};
-  if (const absl::Status status = PinAll(region); !status.ok()) {
+  if (absl::Status status = PinAll(region); !status.ok()) {
     keys_.Cancel(*key);
     return status;
   }
@@ -280,7 +280,7 @@ absl::StatusOr<Registration> LoopbackDevice::Register(Range range, Access access
     return absl::FailedPreconditionError(
         "the loopback device belongs to the parent of this forked process; make one here");
   }
-  if (const absl::Status status = CheckRequest(range, access); !status.ok()) return status;
+  if (absl::Status status = CheckRequest(range, access); !status.ok()) return status;
   const absl::StatusOr<std::uint32_t> key = impl_->Register(range, access);
   if (!key.ok()) return key.status();
   const std::uint32_t rkey = Any(access & kRemoteRights) ? *key : 0;
@@ -293,7 +293,7 @@ absl::StatusOr<Registration> LoopbackDevice::Register(Range range, Access access
 absl::Status LoopbackDevice::Deregister(Registration& registration) {
   if (!impl_->InForkedChild()) {
     const auto key = static_cast<std::uint32_t>(registration.handle & ~kHandleBit);
-    if (const absl::Status status = impl_->Deregister(key); !status.ok()) return status;
+    if (absl::Status status = impl_->Deregister(key); !status.ok()) return status;
   }
   registration.handle = 0;
   return absl::OkStatus();

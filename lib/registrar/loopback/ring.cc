@@ -63,7 +63,7 @@ absl::Status OpenError(int error, const char* what) {
 
 absl::StatusOr<std::unique_ptr<Ring>> Ring::Create() {
   std::unique_ptr<Ring> ring(new Ring);
-  if (const absl::Status status = ring->Open(); !status.ok()) return status;
+  if (absl::Status status = ring->Open(); !status.ok()) return status;
   return ring;
 }
 
@@ -145,25 +145,11 @@ bool Ring::FlushUnpinned() {
 
 Moved Ring::Move(Direction direction, int pipe, std::span<const PinnedExtent> extents) {
   LINCHPIN_CHECK(!extents.empty() && extents.size() <= kBatch);
-  constexpr __u64 kNoOffset = ~__u64{0};
   Results results{};
   {
     const FairMutexLock turn(turn_);
     if (broken_) return {0, EIO};
-    for (std::size_t i = 0; i < extents.size(); ++i) {
-      const PinnedExtent& extent = extents[i];
-      LINCHPIN_CHECK(extent.slot.ring == this);
-      io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-      LINCHPIN_CHECK(sqe != nullptr);
-      const int opcode =
-          direction == Direction::kToPipe ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
-      io_uring_prep_rw(opcode, sqe, pipe, reinterpret_cast<void*>(extent.address),
-                       static_cast<unsigned>(extent.length), kNoOffset);
-      sqe->buf_index = static_cast<__u16>(extent.slot.index);
-      // Linked: after a short move nothing that follows may move, or bytes would change places.
-      if (i + 1 < extents.size()) sqe->flags = IOSQE_IO_LINK;
-      io_uring_sqe_set_data64(sqe, i);
-    }
+    Queue(direction, pipe, extents);
     if (const int error = SubmitAndWait(extents.size(), results); error != 0) return {0, error};
   }
   Moved moved;
@@ -176,6 +162,24 @@ Moved Ring::Move(Direction direction, int pipe, std::span<const PinnedExtent> ex
     if (static_cast<std::size_t>(results[i]) < extents[i].length) break;
   }
   return moved;
+}
+
+// Queues a request for each extent, linked: after a short move nothing that follows may move, or
+// bytes would change places.
+void Ring::Queue(Direction direction, int pipe, std::span<const PinnedExtent> extents) {
+  constexpr __u64 kNoOffset = ~__u64{0};
+  const int opcode = direction == Direction::kToPipe ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+  for (std::size_t i = 0; i < extents.size(); ++i) {
+    const PinnedExtent& extent = extents[i];
+    LINCHPIN_CHECK(extent.slot.ring == this);
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    LINCHPIN_CHECK(sqe != nullptr);
+    io_uring_prep_rw(opcode, sqe, pipe, reinterpret_cast<void*>(extent.address),
+                     static_cast<unsigned>(extent.length), kNoOffset);
+    sqe->buf_index = static_cast<__u16>(extent.slot.index);
+    if (i + 1 < extents.size()) sqe->flags = IOSQE_IO_LINK;
+    io_uring_sqe_set_data64(sqe, i);
+  }
 }
 
 // Submits what is queued and collects its `count` results. Returns: 0, or an errno value, after

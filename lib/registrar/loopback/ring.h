@@ -87,6 +87,8 @@ class Ring final {
 
   Ring() = default;
   absl::Status Open();
+  void Queue(Direction direction, int pipe, std::span<const PinnedExtent> extents)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
   int SubmitAndWait(std::size_t count, Results& results) ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
   std::size_t Reap(Results& results) ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
 
