@@ -1,3 +1,4 @@
+// Acquire and release: hits, and the loop around misses.
 #include <utility>
 
 #include "absl/strings/str_cat.h"

@@ -1,3 +1,4 @@
+// ManualMonitor: what the application says, to all listeners.
 #include <cstdint>
 #include <memory>
 #include <utility>
