@@ -29,6 +29,9 @@ namespace linchpin {
 namespace {
 
 constexpr std::size_t kBytes = 65'536;
+// Far below where the kernel maps what nobody places: no other thread's mapping, nor a sanitizer's,
+// takes the address while the demo has it unmapped.
+constexpr std::uintptr_t kQuietAddress = 0x2000'0000'0000;
 constexpr std::byte kOld{0x0D};
 constexpr std::byte kNew{0x4E};
 constexpr std::byte kNothing{0x00};
@@ -208,7 +211,7 @@ absl::StatusOr<DemoResult> Play(Device& device) {
   NaiveCache naive(device.registrar());
 
   Mapping message;
-  status = message.Map(nullptr, kOld);
+  status = message.Map(reinterpret_cast<void*>(kQuietAddress), kOld);
   if (!status.ok()) return status;
   std::byte* const address = message.base();
   result.address = reinterpret_cast<std::uintptr_t>(address);
