@@ -33,8 +33,8 @@ class MapsText final {
   absl::Status Fill();
 
   // A path has at most 4,096 bytes, each of which may be escaped by 4.
-  static constexpr std::size_t kBufferBytes = 20 * 1024;
-  std::array<char, kBufferBytes> buffer_;
+  static constexpr std::size_t kBufferBytes = std::size_t{20} * 1024;
+  std::array<char, kBufferBytes> buffer_{};
   // Invariant: begin_ <= end_ <= kBufferBytes; [begin_, end_) is read and not yet handed out.
   std::size_t begin_ = 0;
   std::size_t end_ = 0;

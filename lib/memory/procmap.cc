@@ -53,8 +53,8 @@ Mapping ToMapping(const ProcmapQuery& query, const char* name) {
 // Returns: 0 or an errno value, like AskOnce. Few names need the large buffer, and the kernel
 // allocates as much as it is offered.
 int Ask(int fd, std::uintptr_t address, Mapping* mapping) {
-  ProcmapQuery query;
-  std::array<char, 256> name;
+  ProcmapQuery query{};
+  std::array<char, 256> name{};
   int error = AskOnce(fd, address, &query, name.data(), name.size());
   if (error == 0) *mapping = ToMapping(query, name.data());
   if (error != ENAMETOOLONG) return error;
@@ -106,7 +106,7 @@ class Collector final {
 // Whether only smaps can tell: every huge page is at least this large, and so are its mapping's
 // borders aligned, and its file's offset.
 bool CouldBeHugetlb(const Mapping& mapping) {
-  constexpr std::uint64_t kSmallestHugePage = 64 * 1024;
+  constexpr std::uint64_t kSmallestHugePage = std::uint64_t{64} * 1024;
   return mapping.inode != 0 &&
          (mapping.range.start | mapping.range.end | mapping.offset) % kSmallestHugePage == 0;
 }
@@ -114,9 +114,9 @@ bool CouldBeHugetlb(const Mapping& mapping) {
 }  // namespace
 
 struct MappingReader::Open {
-  std::uint64_t cookie;
+  std::uint64_t cookie = 0;
   ForkClosedFd fd;
-  bool has_query;
+  bool has_query = false;
   // One reader at a time through one open file: see MapsText. Held across read(), never taken by
   // the monitor's reader.
   Mutex mutex;
@@ -139,7 +139,7 @@ absl::StatusOr<MappingReader::Open*> MappingReader::Reopen(Open* old) {
   made->cookie = ProcessCookie();
   made->fd = ForkClosedFd(::open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
   if (!made->fd.valid()) return ErrnoToStatus(errno, "opening /proc/self/maps", kRemedy);
-  ProcmapQuery query;
+  ProcmapQuery query{};
   made->has_query = source_ == Source::kBest && AskOnce(made->fd.get(), 0, &query, nullptr, 0) == 0;
   if (!open_.compare_exchange_strong(old, made.get(), std::memory_order_acq_rel)) return old;
   made->previous.reset(old);

@@ -53,7 +53,7 @@ TEST(MapsText, OtherLinesAreNone) {
 
 TEST(MapsText, AFileIsReadLineByLineAndALineWithoutEndIsCut) {
   const Fd fd(memfd_create("lines", MFD_CLOEXEC));
-  const std::string long_line(100 * 1024, 'x');
+  const std::string long_line(std::size_t{100} * 1024, 'x');
   const std::string text = "first\n\n" + long_line + "\nlast\n";
   ASSERT_EQ(write(fd.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
   MapsText reader;

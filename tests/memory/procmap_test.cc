@@ -204,7 +204,7 @@ TEST(MappingReader, AlignedSmallPagesAreNotTakenForHugeOnes) {
 TEST(MappingReader, FindsWhatIsNoOrdinaryMemory) {
   const auto vdso = getauxval(AT_SYSINFO_EHDR);
   if (vdso != 0) LookUpBoth(reinterpret_cast<void*>(vdso), MappingKind::kSpecial);
-  io_uring ring;
+  io_uring ring{};
   if (io_uring_queue_init(4, &ring, 0) != 0) GTEST_SKIP() << "no io_uring here";
   LookUpBoth(ring.sq.ring_ptr, MappingKind::kSpecial);
   io_uring_queue_exit(&ring);

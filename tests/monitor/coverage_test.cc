@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -16,6 +17,7 @@
 #include <string>
 #include <thread>
 
+#include "lib/base/error.h"
 #include "lib/base/fd.h"
 #include "lib/memory/procmap.h"
 #include "linchpin/monitor.h"
@@ -73,11 +75,11 @@ TEST_F(MonitorCoverage, OfTheStackIsAllAlsoWhereItHasGrown) {
   const char local = 0;
   const WatchedExtent before = monitor_->Watch(RangeOf(&local, 1), false);
   EXPECT_EQ(before.coverage, Coverage::kAll);
-  constexpr std::size_t kGrowth = 512 * 1024;
+  constexpr std::size_t kGrowth = std::size_t{512} * 1024;
   const std::function<void()> grow = [this] {
-    volatile char large[kGrowth];
-    for (std::size_t i = 0; i < kGrowth; i += kPage) large[i] = 1;
-    EXPECT_EQ(CoverageOf(const_cast<const char*>(large), kGrowth), Coverage::kAll);
+    std::array<char, kGrowth> large;
+    large.fill(1);
+    EXPECT_EQ(CoverageOf(large.data(), kGrowth), Coverage::kAll);
   };
   grow();
 }
@@ -191,11 +193,11 @@ TEST_F(MonitorCoverage, OfAHoleIsNone) {
 TEST_F(MonitorCoverage, OfWhatAnotherUserfaultfdOwnsIsNoneUntilItLetsGo) {
   testing::Place memory(kBytes);
   Fd foreign(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
-  ASSERT_TRUE(foreign.valid()) << std::strerror(errno);
+  ASSERT_TRUE(foreign.valid()) << ErrnoText(errno);
   uffdio_api api{UFFD_API, 0, 0};
   ASSERT_EQ(ioctl(foreign.get(), UFFDIO_API, &api), 0);
   uffdio_register request{{memory.start(), kBytes}, UFFDIO_REGISTER_MODE_MISSING, 0};
-  ASSERT_EQ(ioctl(foreign.get(), UFFDIO_REGISTER, &request), 0) << std::strerror(errno);
+  ASSERT_EQ(ioctl(foreign.get(), UFFDIO_REGISTER, &request), 0) << ErrnoText(errno);
   EXPECT_EQ(CoverageOf(memory.data()), Coverage::kNone);
   foreign.Reset(-1);
   EXPECT_EQ(CoverageOf(memory.data()), Coverage::kAll);
@@ -270,7 +272,7 @@ TEST_F(MonitorCoverage, SysvMemoryAttachedOverAnonymousMemoryMakesNoEvent) {
   ASSERT_EQ(CoverageOf(memory.data()), Coverage::kAll);
   const void* const attached = shmat(id, memory.data(), SHM_REMAP);
   shmctl(id, IPC_RMID, nullptr);
-  ASSERT_EQ(attached, memory.data()) << std::strerror(errno);
+  ASSERT_EQ(attached, memory.data()) << ErrnoText(errno);
   monitor_->Settle();
   EXPECT_FALSE(listening.recorder.Heard(RangeOf(memory.data(), kBytes)));
   EXPECT_EQ(monitor_->Watch(RangeOf(memory.data(), kBytes), true).coverage, Coverage::kNone);

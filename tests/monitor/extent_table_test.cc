@@ -15,7 +15,11 @@ namespace {
 constexpr std::uintptr_t kPage = 4096;
 
 WatchedExtent Uniform(Range range) {
-  return {range, true, Coverage::kAll, kPage};
+  WatchedExtent extent;
+  extent.range = range;
+  extent.uniform = true;
+  extent.coverage = Coverage::kAll;
+  return extent;
 }
 
 bool Learn(ExtentTable& table, Range range) {

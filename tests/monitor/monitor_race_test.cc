@@ -32,6 +32,7 @@ class MonitorRace : public ::testing::Test {
 
   static void Run(int threads, const std::function<void(int)>& body) {
     std::vector<std::thread> running;
+    running.reserve(static_cast<std::size_t>(threads));
     for (int i = 0; i < threads; ++i) running.emplace_back(body, i);
     for (std::thread& thread : running) thread.join();
   }
@@ -70,7 +71,9 @@ TEST_F(MonitorRace, WhoUnmapsIsToldOfItselfBeforeItGoesOn) {
       void* const memory =
           mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       believer.Believe(slot, memory);
-      if (monitor_->Watch(RangeOf(memory, kBytes), false).coverage == Coverage::kAll) ++watched;
+      const WatchedExtent extent = monitor_->Watch(RangeOf(memory, kBytes), false);
+      const bool promised = extent.coverage != Coverage::kNone;
+      if (promised) ++watched;
       std::memset(memory, 1, kBytes);
       if (i % 2 == 0) {
         munmap(memory, kBytes);
@@ -78,11 +81,14 @@ TEST_F(MonitorRace, WhoUnmapsIsToldOfItselfBeforeItGoesOn) {
         madvise(memory, kPage, MADV_DONTNEED);
       }
       monitor_->Settle();
-      ASSERT_FALSE(believer.Believes(slot)) << "not told of the unmapping";
+      if (promised) {
+        ASSERT_FALSE(believer.Believes(slot)) << "not told, " << extent.range.ToString();
+      }
       if (i % 2 != 0) munmap(memory, kBytes);
     }
   });
   monitor_->RemoveListener(&believer);
+  std::printf("watched %d of %d\n", watched.load(), kThreads * 200);
   // Others' changes of the neighbourhood make some looks collide, but few.
   EXPECT_GT(watched, kThreads * 200 / 2);
 }
@@ -96,8 +102,8 @@ TEST_F(MonitorRace, WhoIsGivenTheAddressOfAnotherHearsOfTheUnmappingBeforeItReli
   const testing::Place place(kBytes);
   int taken = 0;
   for (int i = 0; i < 500; ++i) {
-    mmap(place.data(), kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-         0);
+    static_cast<void>(mmap(place.data(), kBytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
     monitor_->Settle();
     believer.Believe(0, place.data());
     ASSERT_EQ(monitor_->Watch(RangeOf(place.data(), kBytes), false).coverage, Coverage::kAll);
@@ -161,7 +167,8 @@ TEST_F(MonitorRace, OneMappingTornByAllGivesNoWrongAnswerAndNoHang) {
           mprotect(own, kPage, PROT_READ | PROT_WRITE);
           break;
         default:
-          mmap(own, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+          static_cast<void>(mmap(own, kPage, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
       }
       const WatchedExtent extent = monitor_->Watch(RangeOf(own, kPage), i % 8 == 0);
       ASSERT_TRUE(extent.range.Contains(RangeOf(own, kPage)));

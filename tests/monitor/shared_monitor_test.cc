@@ -35,8 +35,10 @@ constexpr std::size_t kBytes = 16 * kPage;
 TEST(SharedMonitor, IsOneForAllWhoHoldIt) {
   const auto first = MemoryMonitor::Shared();
   ASSERT_NE(first, nullptr);
+  constexpr int kThreads = 8;
   std::vector<std::thread> threads;
-  for (int i = 0; i < 8; ++i) {
+  threads.reserve(kThreads);
+  for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&first] { EXPECT_EQ(MemoryMonitor::Shared(), first); });
   }
   for (std::thread& thread : threads) thread.join();

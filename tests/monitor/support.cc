@@ -11,10 +11,12 @@
 #include <cstdlib>
 
 // Children of a process with threads start threads of their own, which TSan must be told to allow.
+// NOLINTBEGIN(bugprone-reserved-identifier): the name is TSan's.
 extern "C" const char* __tsan_default_options();
 extern "C" const char* __tsan_default_options() {
   return "die_after_fork=0";
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace linchpin::testing {
 
