@@ -180,7 +180,7 @@ absl::StatusOr<std::vector<Mapping>> MappingReader::ReadText(Open& open, Range r
 }
 
 absl::StatusOr<std::vector<Mapping>> MappingReader::LookUpAll(Range range) {
-  const auto read = [this, range](Open& open) {
+  const auto read = [range](Open& open) {
     return open.has_query ? Query(open, range) : ReadText(open, range);
   };
   const auto open = Current();
