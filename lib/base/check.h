@@ -4,10 +4,15 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define LINCHPIN_CHECK(condition)                                                        \
-  do {                                                                                   \
-    if (!(condition)) [[unlikely]] {                                                     \
-      std::fprintf(stderr, "%s:%d: CHECK failed: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                      \
-    }                                                                                    \
-  } while (false)
+namespace linchpin {
+
+[[noreturn]] inline void CheckFailed(const char* file, int line, const char* condition) {
+  std::fprintf(stderr, "%s:%d: CHECK failed: %s\n", file, line, condition);
+  std::abort();
+}
+
+}  // namespace linchpin
+
+#define LINCHPIN_CHECK(condition)                      \
+  (static_cast<bool>(condition) ? static_cast<void>(0) \
+                                : ::linchpin::CheckFailed(__FILE__, __LINE__, #condition))

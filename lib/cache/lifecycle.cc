@@ -137,7 +137,7 @@ absl::Status CacheCore::Close(Clock::time_point deadline) {
     const NoAllocationLock lock(mutex_);
     ++closers_;
   }
-  const absl::Status drained = Drain(deadline);
+  absl::Status drained = Drain(deadline);
   {
     const NoAllocationLock lock(mutex_);
     --closers_;
