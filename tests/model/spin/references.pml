@@ -12,8 +12,8 @@
    the last count go reaps here on its own thread; the design hands the id to a reaper, under the
    same lock, which only comes later.
 
-   Bounds: ITER acquires a thread, GENS removals. -DONLY_EARLY lets zombies be stuck, so that what is
-   found is a record deregistered too early.
+   Bounds: ITER acquires a thread, GENS removals. -DONLY_EARLY lets zombies be stuck, so that what
+   is found is a record deregistered too early.
    Variants that hold:
      -DADOPT       a thread may leave its column, under the lock, and adopt the free one.
      -DFOLD        a thread may fold its column into the free one, under the lock.
