@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/userfaultfd.h>
+#include <malloc.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -96,7 +97,11 @@ absl::StatusOr<Arena> OwnedByAForeigner(std::size_t size) {
   if (ioctl(arena->fd, UFFDIO_REGISTER, &range) != 0) return Failed("UFFDIO_REGISTER");
   return arena;
 }
+// Above malloc's heap, which is given room before, so that it need not grow past us meanwhile.
 absl::StatusOr<Arena> Break(std::size_t size) {
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  mallopt(M_TOP_PAD, 8 << 20);
+  free(malloc(100 << 10));
   const auto odd = reinterpret_cast<std::uintptr_t>(sbrk(0)) % 4096;
   if (odd != 0) sbrk(static_cast<std::intptr_t>(4096 - odd));
   void* at = sbrk(static_cast<std::intptr_t>(size));
@@ -111,8 +116,11 @@ void Unmap(Arena& arena) {
 void Detach(Arena& arena) {
   shmdt(arena.at);
 }
+bool AtTheTop(const Arena& arena) {
+  return sbrk(0) == arena.at + arena.size;
+}
 void Shrink(Arena& arena) {
-  sbrk(-static_cast<std::intptr_t>(arena.size));
+  if (AtTheTop(arena)) sbrk(-static_cast<std::intptr_t>(arena.size));
 }
 
 // ---- what the monitor sees ----
@@ -162,6 +170,7 @@ absl::Status RemapOnto(Arena& arena) {
 }
 absl::Status BreakDownAndUp(Arena& arena) {
   const auto size = static_cast<std::intptr_t>(arena.size);
+  if (!AtTheTop(arena)) return absl::AbortedError("malloc grew past it");
   if (sbrk(-size) != arena.at + arena.size) return Failed("sbrk");
   return sbrk(size) == arena.at ? absl::OkStatus() : Failed("sbrk");
 }
