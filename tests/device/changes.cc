@@ -12,7 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -51,10 +53,24 @@ absl::Status Fill(char* at, std::size_t size) {
   return errno == EEXIST ? absl::AbortedError("the address was taken") : Failed("mmap");
 }
 
+// An address that the kernel gives to nobody who does not ask for it, so that it is still free a
+// moment after it was unmapped: below all that is mapped without a place, and where the sanitizers
+// allow memory. Given again after a while, to whatever thread.
+void* QuietAddress() {
+  constexpr std::uintptr_t kFirst = 0x40000000;
+  constexpr std::uintptr_t kSlot = 2 << 20;
+  constexpr std::uintptr_t kSlots = 384;
+  static std::atomic<std::uintptr_t> next{0};
+  return reinterpret_cast<void*>(kFirst + next++ % kSlots * kSlot);
+}
+
 absl::StatusOr<Arena> MapArena(std::size_t size, int flags, int fd) {
-  void* at = mmap(nullptr, size, kReadWrite, flags, fd, 0);
-  if (at == MAP_FAILED) return Failed("mmap");
-  return Arena{static_cast<char*>(at), size, fd, -1};
+  for (int i = 0; i < 1000; ++i) {
+    void* at = mmap(QuietAddress(), size, kReadWrite, flags | MAP_FIXED_NOREPLACE, fd, 0);
+    if (at != MAP_FAILED) return Arena{static_cast<char*>(at), size, fd, -1};
+    if (errno != EEXIST) break;
+  }
+  return Failed("mmap");
 }
 
 absl::StatusOr<Arena> Anonymous(std::size_t size) {
@@ -79,7 +95,7 @@ absl::StatusOr<Arena> PrivateFile(std::size_t size) {
 absl::StatusOr<Arena> SystemV(std::size_t size) {
   const int id = shmget(IPC_PRIVATE, size, IPC_CREAT | 0600);
   if (id < 0) return Failed("shmget");
-  void* at = shmat(id, nullptr, 0);
+  void* at = shmat(id, QuietAddress(), 0);
   shmctl(id, IPC_RMID, nullptr);
   if (at == reinterpret_cast<void*>(-1)) return Failed("shmat");
   return Arena{static_cast<char*>(at), size, -1, id};
@@ -227,6 +243,9 @@ absl::StatusOr<Arena> Allocated(std::size_t size) {
                static_cast<int>(reinterpret_cast<char*>(aligned) - block)};
 }
 absl::Status FreeAndMap(Arena& arena) {
+#ifdef __SANITIZE_ADDRESS__
+  return absl::UnimplementedError("AddressSanitizer keeps what is freed");
+#endif
   if (arena.other < 0) return UnmapAll(arena);  // Freed already.
   free(arena.at - std::exchange(arena.other, -1));
   return Fill(arena.at, arena.size);
