@@ -137,7 +137,7 @@ TEST_F(MonitorCoverage, OfSharedMemoryIsMappingChangesButNotTruncation) {
 }
 
 TEST_F(MonitorCoverage, OfFilesIsMappingChangesWhereTheKernelCan) {
-  const Coverage expected = WatchesFiles() ? Coverage::kMappingChanges : Coverage::kNone;
+  const bool any_file = WatchesFiles();
   std::string path = "/var/tmp/linchpin-coverage-XXXXXX";
   const Fd fd(mkstemp(path.data()));
   ASSERT_TRUE(fd.valid());
@@ -146,11 +146,16 @@ TEST_F(MonitorCoverage, OfFilesIsMappingChangesWhereTheKernelCan) {
   Listening listening(*monitor_);
   for (const int sharing : {MAP_SHARED, MAP_PRIVATE}) {
     void* const memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, sharing, fd.get(), 0);
-    EXPECT_EQ(CoverageOf(memory), expected);
+    const Coverage coverage = CoverageOf(memory);
+    EXPECT_NE(coverage, Coverage::kAll);
+    // Without WP_ASYNC it depends on the file system: tmpfs can be watched.
+    if (any_file) {
+      EXPECT_EQ(coverage, Coverage::kMappingChanges);
+    }
     listening.recorder.Clear();
     munmap(memory, kBytes);
     monitor_->Settle();
-    EXPECT_EQ(listening.recorder.Heard(RangeOf(memory, kBytes)), expected != Coverage::kNone);
+    EXPECT_EQ(listening.recorder.Heard(RangeOf(memory, kBytes)), coverage != Coverage::kNone);
   }
 }
 
