@@ -38,7 +38,8 @@ class MemoryMonitor {
  public:
   // Hears of changes. Called on the monitor's own thread, which must never wait for memory
   // management: an implementation may not allocate, free, map, unmap, log, or wait for anyone who
-  // does (the thread that unmaps is blocked until the event is read).
+  // does (the thread that unmaps is blocked until the event is read). A monitor that cannot go on
+  // calls it from Settle or Watch too, so neither may be called with a lock held that it takes.
   class Listener {
    public:
     virtual ~Listener() = default;

@@ -118,7 +118,9 @@ absl::StatusOr<Region*> CacheCore::Join(const Range& pages, Access access, Fligh
   }
   // Done: nobody writes the flight any more. Its failure is ours if it tried no more than we would.
   const bool no_more = pages.Contains(flight.range) && !Any(flight.access & ~access);
-  if (!flight.status.ok() && no_more) return flight.status;
+  if (flight.code != absl::StatusCode::kOk && no_more) {
+    return absl::Status(flight.code, flight.message);
+  }
   return nullptr;
 }
 
@@ -194,6 +196,7 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
                                         const absl::Status& final_status) {
   Region& region = *attempts.region;
   const std::shared_ptr<Flight> flight = region.flight;  // Not freed under the mutex.
+  std::string message(final_status.message());
   bool collided = false;
   {
     const NoAllocationLock lock(mutex_);
@@ -215,7 +218,10 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       stats_.bytes -= region.range.size();
     }
     region.flight = nullptr;
-    flight->status = collided ? absl::OkStatus() : final_status;
+    if (!collided) {
+      flight->code = final_status.code();
+      flight->message = std::move(message);
+    }
     flight->done = true;
     if (collided) ++stats_.retries;
     flight->landed.NotifyAll();

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "boost/intrusive/list_hook.hpp"
@@ -23,8 +24,12 @@ namespace linchpin::internal {
 struct Flight {
   CondVar landed;
   bool done = false;
-  absl::Status status;  // Why it failed, once done; OK also for one that collided.
-  Range range;          // What it tried to register, and with which rights.
+  // Why it failed, once done; OK also for one that collided. No absl::Status, which threads would
+  // share by a count: Debian's Abseil is not instrumented, so ThreadSanitizer takes that for a
+  // race.
+  absl::StatusCode code = absl::StatusCode::kOk;
+  std::string message;
+  Range range;  // What it tried to register, and with which rights.
   Access access = Access::kLocalRead;
 };
 
