@@ -48,6 +48,9 @@ absl::Status EventReader::Start() {
   auto thread = Thread::Start("linchpin-watch", [this] { Run(); });
   if (!thread.ok()) return thread.status();
   thread_ = *std::move(thread);
+  // Nothing may be armed before the thread reads: what starts a thread may need a lock (a
+  // sanitizer's does) that another thread holds while it unmaps.
+  reading_.wait(false);
   return absl::OkStatus();
 }
 
@@ -63,6 +66,8 @@ bool EventReader::Stop() {
 }
 
 void EventReader::Run() {
+  reading_ = true;
+  reading_.notify_one();
   std::array<pollfd, 2> polled{{{userfault_.fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
   while (!failed()) {
     if (poll(polled.data(), polled.size(), -1) < 0) {

@@ -58,6 +58,7 @@ class EventReader final {
   ExtentTable& extents_;
   Listeners& listeners_;
   ForkClosedFd stop_;  // An eventfd.
+  std::atomic<bool> reading_{false};
   Thread thread_;
   // Odd while events may have been read that are not yet told. Written by the reader alone.
   alignas(64) std::atomic<std::uint64_t> epoch_{0};
