@@ -235,6 +235,9 @@ absl::Status RingMadvise(Arena& arena) {
 
 // A buffer of malloc's large enough that free() gives it back to the kernel.
 absl::StatusOr<Arena> Allocated(std::size_t size) {
+#ifdef __SANITIZE_ADDRESS__
+  return absl::UnimplementedError("AddressSanitizer keeps what is freed");
+#endif
   const std::size_t large = 64 << 20;  // Above M_MMAP_THRESHOLD's maximum.
   auto* block = static_cast<char*>(malloc(large));
   if (block == nullptr) return Failed("malloc");
@@ -243,9 +246,6 @@ absl::StatusOr<Arena> Allocated(std::size_t size) {
                static_cast<int>(reinterpret_cast<char*>(aligned) - block)};
 }
 absl::Status FreeAndMap(Arena& arena) {
-#ifdef __SANITIZE_ADDRESS__
-  return absl::UnimplementedError("AddressSanitizer keeps what is freed");
-#endif
   if (arena.other < 0) return UnmapAll(arena);  // Freed already.
   free(arena.at - std::exchange(arena.other, -1));
   return Fill(arena.at, arena.size);
