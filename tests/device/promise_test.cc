@@ -124,6 +124,11 @@ TEST_F(Promise, AParentsTransfersAreRightWhileAChildLives) {
 // Runs `body` in a forked child, which has no device, monitor or cache yet; what it returns as text
 // is a failure.
 void InChild(const std::function<std::string()>& body) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP()
+      << "AddressSanitizer unmaps under a lock of its own, which in a forked child with new "
+         "threads the monitor's reader may wait for";
+#endif
   int pipe_ends[2];
   ASSERT_EQ(pipe(pipe_ends), 0);
   const pid_t child = fork();
