@@ -1,4 +1,4 @@
-/* The hit path's reference counts: one slab record, reused over generations; two application
+/* The hit path's reference counts: one slab record, reused over generations; THREADS application
    threads; one remover. A hit writes only its own thread's column, with plain stores, and reads the
    record's state. The remover dooms the record, runs the barrier, and sums the columns.
 
@@ -6,14 +6,14 @@
    end every record was deregistered (none is stuck as a zombie).
 
    Modelled: the store buffer of each thread, flushed at any time in the order of the stores (x86);
-   leases released by either thread; failed acquirers; the batch (Limbo, then Dying) and the barrier
-   with the lock dropped; reuse of the id (from GENS=2 on).
-   Left out: loads done early (arm64), a third thread, the index and the freshness check. Who sees
-   the last count go reaps here on its own thread; the design hands the id to a reaper, under the
-   same lock, which only comes later.
+   leases released by the thread that acquired or by the next one; failed acquirers; the batch
+   (Limbo, then Dying) and the barrier with the lock dropped; reuse of the id (from GENS=2 on).
+   Left out: loads done early (arm64), the index (hint.pml), who waits (drain.pml), the end of the
+   cache (destroy.pml). Who sees the last count go reaps here on its own thread; the design hands
+   the id to a reaper, under the same lock, which only comes later.
 
-   Bounds: ITER acquires a thread, GENS removals. -DONLY_EARLY lets zombies be stuck, so that what
-   is found is a record deregistered too early.
+   Bounds: THREADS threads, ITER acquires a thread, GENS removals. -DONLY_EARLY lets zombies be
+   stuck, so that what is found is a record deregistered too early.
    Variants that hold:
      -DADOPT       a thread may leave its column, under the lock, and adopt the free one.
      -DFOLD        a thread may fold its column into the free one, under the lock.
@@ -31,7 +31,10 @@
 #ifndef GENS
 #define GENS 1
 #endif
-#define COLUMNS 3      /* One a thread, and the free one. */
+#ifndef THREADS
+#define THREADS 2
+#endif
+#define COLUMNS (THREADS + 1)  /* One a thread, and the free one. */
 #define BUFFER 7       /* Stores a store buffer holds. */
 #define REMOVER 9      /* Anything that is no thread's number. */
 mtype:life = { FREE, ALIVE, LIMBO, DYING, ZOMBIE, DEREG };  /* The cold record, under the lock. */
@@ -40,7 +43,7 @@ mtype:life = { FREE, ALIVE, LIMBO, DYING, ZOMBIE, DEREG };  /* The cold record, 
 #define S_DOOM 2       /* and what a releaser must report. */
 #define ACQUIRED 0     /* Kinds of stores: to a column's two counters, */
 #define RELEASED 1
-#define HANDED 2       /* and of a lease to the other thread. */
+#define HANDED 2       /* and of a lease to the next thread. */
 #ifdef BREAK_REAP_WHILE_DYING
 #define REAPABLE (life == ZOMBIE || life == DYING)
 #else
@@ -49,11 +52,11 @@ mtype:life = { FREE, ALIVE, LIMBO, DYING, ZOMBIE, DEREG };  /* The cold record, 
 byte state = S_LIVE, gen = 0, locked = 0;
 mtype:life life = ALIVE;
 byte acquired[COLUMNS], released[COLUMNS];  /* As memory has them. */
-byte own_acq[2], own_rel[2];                /* As their owner has them. */
-byte column[2], spare = 2;
-chan buffer[2] = [BUFFER] of { byte, byte };
-byte handed[2], taken[2];                   /* Leases that thread i gave, and that were taken. */
-byte leases = 0, removed = 0, finished[2];  /* For the properties only. */
+byte own_acq[THREADS], own_rel[THREADS];    /* As their owner has them. */
+byte column[THREADS], spare = THREADS;
+chan buffer[THREADS] = [BUFFER] of { byte, byte };
+byte handed[THREADS], taken[THREADS];       /* Leases that thread i gave, and that were taken. */
+byte leases = 0, finished[THREADS];         /* For the properties only. */
 
 inline Apply(t, k, c) {
   if :: k == ACQUIRED -> acquired[c]++ :: k == RELEASED -> released[c]++
@@ -65,21 +68,22 @@ inline Lock(me) {
 #ifdef WEAK_STORES
   atomic { locked == 0 -> locked = 1 }
 #else
-  if :: me < 2 -> atomic { locked == 0 -> locked = 1; Drain(me) }
+  if :: me < THREADS -> atomic { locked == 0 -> locked = 1; Drain(me) }
      :: else -> atomic { locked == 0 -> locked = 1 } fi
 #endif
 }
-inline Unlock(me) { if :: me < 2 -> atomic { Drain(me); locked = 0 } :: else -> locked = 0 fi }
+inline Unlock(me) {
+  if :: me < THREADS -> atomic { Drain(me); locked = 0 } :: else -> locked = 0 fi }
 
 /* The sum reads memory once a step; a thread reads its own column through its store buffer. */
 inline SubReleased(me) {
   do :: i < COLUMNS -> atomic {
-       if :: me < 2 && column[me] == i -> sum = sum - own_rel[me]
+       if :: me < THREADS && column[me] == i -> sum = sum - own_rel[me]
           :: else -> sum = sum - released[i] fi; i++ }
      :: i == COLUMNS -> break od; i = 0 }
 inline AddAcquired(me) {
   do :: i < COLUMNS -> atomic {
-       if :: me < 2 && column[me] == i -> sum = sum + own_acq[me]
+       if :: me < THREADS && column[me] == i -> sum = sum + own_acq[me]
           :: else -> sum = sum + acquired[i] fi; i++ }
      :: i == COLUMNS -> break od; i = 0 }
 inline Sum(me) {
@@ -110,7 +114,7 @@ inline Barrier() {
 #ifdef BREAK_NO_BARRIER
   skip
 #else
-  atomic { Drain(0) }; atomic { Drain(1) }
+  i = 0; do :: i < THREADS -> atomic { Drain(i) }; i++ :: i == THREADS -> break od; i = 0
 #endif
 }
 #include "references_run.pml"

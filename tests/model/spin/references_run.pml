@@ -1,5 +1,7 @@
 /* The processes of references.pml, which includes this file; it says what each -D does. */
 
+#define GIVER(me) ((me + THREADS - 1) % THREADS)
+
 /* An application thread: acquires, releases here or hands the lease over, releases what it gets. */
 proctype Thread(byte me) {
   byte k, c, i, n = 0, held = 0, mine = 0;
@@ -20,7 +22,7 @@ proctype Thread(byte me) {
                    :: atomic { buffer[me]!HANDED,0; held = 0; mine = 0 } fi
      :: else
      fi
-  :: handed[1-me] > taken[1-me] -> taken[1-me]++; mine = gen; Release(me)
+  :: handed[GIVER(me)] > taken[GIVER(me)] -> taken[GIVER(me)]++; mine = gen; Release(me)
 #ifdef ADOPT
   :: n < ITER -> Lock(me);
      atomic { Drain(me); c = column[me]; column[me] = spare; spare = c; c = 0;
@@ -42,13 +44,13 @@ proctype Thread(byte me) {
 #endif
 #endif
   :: n >= ITER && !finished[me] -> finished[me] = 1
-  :: atomic { finished[0] && finished[1] && empty(buffer[1-me]) &&
-              handed[1-me] == taken[1-me] -> break }
+  :: atomic { finished[me] && finished[GIVER(me)] && empty(buffer[GIVER(me)]) &&
+              handed[GIVER(me)] == taken[GIVER(me)] -> break }
   od
 }
 
-/* Flushes the store buffer of thread _pid: 0 or 1, because these are the first processes. */
-active [2] proctype Flush() {
+/* Flushes the store buffer of thread _pid: these are the first processes. */
+active [THREADS] proctype Flush() {
   byte k, c;
 end:
   do
@@ -89,14 +91,15 @@ proctype Remover() {
   od;
   Lock(REMOVER);
   if :: life == ALIVE -> life = LIMBO; FlushBatch() :: else fi;
-  Unlock(REMOVER);
-  removed = 1
+  Unlock(REMOVER)
 }
 
-/* When all is over and flushed, no lease is out and the record is free again. */
+/* When all is over, no lease is out and the record is free again. */
 init {
-  atomic { column[0] = 0; column[1] = 1; run Thread(0); run Thread(1); run Remover() };
-  (_nr_pr == 3 && removed && empty(buffer[0]) && empty(buffer[1])) ->
+  byte i;
+  atomic { do :: i < THREADS -> column[i] = i; run Thread(i); i++ :: i == THREADS -> break od;
+           run Remover() };
+  _nr_pr == THREADS + 1 ->  /* The flushers are left, and this process. */
   assert(leases == 0);
 #ifndef ONLY_EARLY
   assert(life == FREE)
