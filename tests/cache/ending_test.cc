@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/cache/fixture.h"
+#include "tests/testing/threads.h"
 
 namespace linchpin::testing {
 namespace {
@@ -158,6 +159,7 @@ TEST_F(Ending, AForkedChildsCacheIsInert) {
   Make();
   const Mapped memory(kPage);
   Lease held = Get(memory.data(), 8, kWrite);
+  AwaitSleepOfOtherThreads();
   const pid_t child = fork();
   if (child == 0) _exit(UseInherited(cache_, memory, held));
   ExpectInertInChild(child);
@@ -169,6 +171,7 @@ TEST_F(Ending, AChildOfARawCloneIsInertToo) {
   Make();
   const Mapped memory(kPage);
   Lease held = Get(memory.data(), 8, kWrite);
+  AwaitSleepOfOtherThreads();
   const auto child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
   if (child == 0) _exit(UseInherited(cache_, memory, held));
   ExpectInertInChild(child);

@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "tests/testing/threads.h"
+
 // Children of a process with threads start threads of their own, which TSan must be told to allow.
 // NOLINTBEGIN(bugprone-reserved-identifier): the name is TSan's.
 extern "C" const char* __tsan_default_options();
@@ -53,6 +55,7 @@ Deadline::~Deadline() {
 
 pid_t StartChild(Fork how, const std::function<int()>& body) {
   std::fflush(nullptr);
+  AwaitSleepOfOtherThreads();
   const auto child =
       how == Fork::kLibc ? fork() : static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
   if (child == 0) {
