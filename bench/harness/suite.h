@@ -26,7 +26,7 @@ struct Suite {
 
 // Runs what the command line asks for: the rows go to standard output, progress to standard error.
 // Returns: the exit code: 0; 1 when the command line makes no sense. Ends with 2 where a benchmark
-// cannot run at all.
+// cannot go on, and with 77 where the machine lacks what it needs.
 int RunSuite(const Suite& suite, int argc, char** argv);
 
 }  // namespace linchpin::bench
