@@ -45,7 +45,7 @@ std::atomic<int>* TakeSlot(int fd) {
 ForkClosedFd::ForkClosedFd(int fd) : fd_(fd), slot_(fd >= 0 ? TakeSlot(fd) : nullptr) {}
 
 void ForkClosedFd::Close() {
-  const int fd = std::exchange(fd_, -1);
+  const int fd = fd_.exchange(-1);
   if (std::atomic<int>* slot = std::exchange(slot_, nullptr); slot != nullptr) {
     if (slot->exchange(kFree) == kClosed) return;
   }

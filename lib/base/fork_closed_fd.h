@@ -15,11 +15,11 @@ class ForkClosedFd final {
   // Owns `fd`. When too many exist at once, children keep a copy of this one until exec.
   explicit ForkClosedFd(int fd);
   ForkClosedFd(ForkClosedFd&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)), slot_(std::exchange(other.slot_, nullptr)) {}
+      : fd_(other.fd_.exchange(-1)), slot_(std::exchange(other.slot_, nullptr)) {}
   ForkClosedFd& operator=(ForkClosedFd&& other) noexcept {
     if (this != &other) {
       Close();
-      fd_ = std::exchange(other.fd_, -1);
+      fd_ = other.fd_.exchange(-1);
       slot_ = std::exchange(other.slot_, nullptr);
     }
     return *this;
@@ -29,12 +29,14 @@ class ForkClosedFd final {
   ~ForkClosedFd() { Close(); }
 
   // In a forked child the number no longer means this descriptor: compare ProcessCookie first.
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool valid() const { return fd_ >= 0; }
+  [[nodiscard]] int get() const { return fd_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool valid() const { return get() >= 0; }
   void Close();  // Only if a fork handler has not.
 
  private:
-  int fd_ = -1;
+  // Atomic, because a raw clone's child closes it and a race detector there still sees the
+  // parent's threads read it.
+  std::atomic<int> fd_{-1};
   std::atomic<int>* slot_ = nullptr;  // Tells the fork handler of fd_. Null: it does not know.
 };
 

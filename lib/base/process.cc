@@ -6,15 +6,17 @@
 #include <atomic>
 
 namespace linchpin {
+
+constinit std::atomic<const std::atomic<std::uint64_t>*> process_cookie::page{nullptr};
+
 namespace {
 
 using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free);
 
-// The page holds this process's cookie; the kernel zeroes it in a forked child. `last_cookie` is
-// ordinary memory, so a child inherits it and draws a number no ancestor had.
-std::atomic<Word*> wiped_page{nullptr};
+// Ordinary memory: a child inherits it and draws a number that no ancestor had.
 std::atomic<std::uint64_t> last_cookie{0};
+std::atomic<Word*> wiped_page{nullptr};
 
 constexpr std::size_t kPageBytes = 4096;
 
@@ -28,19 +30,20 @@ Word* MakeWipedPage() {
   }
   auto* made = static_cast<Word*>(page);  // Zero bytes are a valid Word.
   Word* current = nullptr;
-  if (wiped_page.compare_exchange_strong(current, made, std::memory_order_acq_rel)) return made;
+  if (wiped_page.compare_exchange_strong(current, made, std::memory_order_acq_rel)) {
+    process_cookie::page.store(made, std::memory_order_release);  // Pairs with ProcessCookie.
+    return made;
+  }
   munmap(page, kPageBytes);
   return current;
 }
 
 }  // namespace
 
-std::uint64_t ProcessCookie() {
-  Word* page = wiped_page.load(std::memory_order_acquire);  // Pairs with MakeWipedPage.
+std::uint64_t process_cookie::Draw() {
+  Word* page = wiped_page.load(std::memory_order_acquire);
   if (page == nullptr) page = MakeWipedPage();
   if (page == nullptr) return static_cast<std::uint64_t>(getpid());
-  const std::uint64_t cookie = page->load(std::memory_order_acquire);
-  if (cookie != 0) return cookie;
   const std::uint64_t drawn = last_cookie.fetch_add(1) + 1;
   std::uint64_t expected = 0;
   return page->compare_exchange_strong(expected, drawn) ? drawn : expected;

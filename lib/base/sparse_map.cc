@@ -1,0 +1,72 @@
+#include "lib/base/sparse_map.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "lib/base/error.h"
+
+namespace linchpin {
+namespace {
+
+constexpr std::size_t kFirstBytes = 64 << 10;
+constexpr std::size_t kMostBytesAtOnce = 16 << 20;
+
+constexpr std::size_t RoundUp(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+}  // namespace
+
+absl::StatusOr<SparseMap> SparseMap::Reserve(std::size_t bytes) {
+  bytes = RoundUp(bytes, kFirstBytes);
+  void* const data =
+      mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cannot reserve ", bytes, " bytes of address space: ", ErrnoText(errno),
+                     "; raise RLIMIT_AS (ulimit -v), or RLIMIT_MEMLOCK under mlockall"));
+  }
+  munlock(data, bytes);  // Before it is opened: nothing has been made resident yet.
+  madvise(data, bytes, MADV_DONTDUMP);
+  return SparseMap(static_cast<std::byte*>(data), bytes);
+}
+
+SparseMap::SparseMap(SparseMap&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)),
+      open_bytes_(std::exchange(other.open_bytes_, 0)) {}
+
+SparseMap& SparseMap::operator=(SparseMap&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(open_bytes_, other.open_bytes_);
+  return *this;
+}
+
+SparseMap::~SparseMap() {
+  if (data_ != nullptr) munmap(data_, bytes_);
+}
+
+bool SparseMap::Open(std::size_t bytes) {
+  if (bytes <= open_bytes_) return true;
+  if (bytes > bytes_) return false;
+  const std::size_t more = std::clamp(open_bytes_, kFirstBytes, kMostBytesAtOnce);
+  const std::size_t wanted =
+      std::min(bytes_, std::max(RoundUp(bytes, kFirstBytes), open_bytes_ + more));
+  if (mprotect(data_ + open_bytes_, wanted - open_bytes_, PROT_READ | PROT_WRITE) != 0) {
+    return false;
+  }
+  open_bytes_ = wanted;
+  return true;
+}
+
+void SparseMap::Clear() const {
+  if (open_bytes_ != 0) madvise(data_, open_bytes_, MADV_DONTNEED);
+}
+
+}  // namespace linchpin
