@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -73,6 +75,19 @@ class MemoryMonitor {
   // Cheap when there is none; not to be called by a listener.
   virtual void Settle() = 0;
 
+  // How a cache may hit without calling Settle() each time.
+  struct Pace {
+    // Odd from before the monitor takes notice of a change until it has told it: a thread that
+    // finds it even misses no change by a thread that it has synchronised with. Lives as long as
+    // the monitor. Null: Settle() before every acquire.
+    const std::atomic<std::uint64_t>* epoch = nullptr;
+    // For so long after a thread began to settle, no address freed since can have been given to
+    // anyone. max(): there is never anything to settle.
+    std::chrono::nanoseconds settle_interval{0};
+  };
+  // The same at any time.
+  virtual Pace pace() const { return {}; }
+
   // Returns: OK when the monitor watches; otherwise why not and what to do about it.
   virtual absl::Status status() const = 0;
 };
@@ -103,6 +118,7 @@ class ManualMonitor final : public MemoryMonitor {
   WatchedExtent Watch(Range range, bool look_again) override;
   void Forget(Range range) override;  // It remembers nothing.
   void Settle() override;
+  Pace pace() const override;  // Changed() has told before it returns.
   absl::Status status() const override;
 
  private:

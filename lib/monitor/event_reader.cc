@@ -30,8 +30,8 @@
 #include <optional>
 #include <utility>
 
+#include "lib/base/backoff.h"
 #include "lib/base/error.h"
-#include "lib/monitor/backoff.h"
 
 namespace linchpin {
 namespace {

@@ -44,7 +44,10 @@ class EventReader final {
 
   // Whether the descriptor broke. Everybody was told that everything changed; no event comes any
   // more.
-  bool failed() { return extents_.closed(); }
+  bool failed() const { return extents_.closed(); }
+
+  // Odd while events may have been read that are not yet told.
+  const std::atomic<std::uint64_t>& epoch() const { return epoch_; }
 
  private:
   void Run();
@@ -60,7 +63,7 @@ class EventReader final {
   ForkClosedFd stop_;  // An eventfd.
   std::atomic<bool> reading_{false};
   Thread thread_;
-  // Odd while events may have been read that are not yet told. Written by the reader alone.
+  // Written by the reader alone.
   alignas(64) std::atomic<std::uint64_t> epoch_{0};
 };
 

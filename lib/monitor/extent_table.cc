@@ -86,11 +86,6 @@ void ExtentTable::Close() {
   Touch({0, UINTPTR_MAX});
 }
 
-bool ExtentTable::closed() {
-  const NoAllocationLock lock(mutex_);
-  return closed_;
-}
-
 ExtentTable::Armed ExtentTable::armed() {
   Armed armed;
   armed.ranges.reserve(ArmedHull::kCapacity);

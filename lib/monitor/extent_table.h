@@ -2,6 +2,7 @@
 // call; and the extents that somebody is looking at just now, so that a change is not missed.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -61,7 +62,7 @@ class ExtentTable final {
   void Discarded(Range range);       // The same, and its pages are in quarantine.
   void Moved(Range from, Range to);  // The same for both; `to` is armed.
   void Close();                      // Knows nothing from now on.
-  bool closed();
+  bool closed() const { return closed_.load(std::memory_order_acquire); }
 
   // What may be armed, and a number that moves with it.
   struct Armed {
@@ -94,7 +95,7 @@ class ExtentTable final {
   std::unique_ptr<Node> dropped_ ABSL_GUARDED_BY(mutex_);
   ArmedHull armed_ ABSL_GUARDED_BY(mutex_);
   Quarantine quarantine_ ABSL_GUARDED_BY(mutex_);
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> closed_{false};  // Changed under mutex_, read also without.
 };
 
 }  // namespace linchpin

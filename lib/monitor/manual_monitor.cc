@@ -6,6 +6,7 @@
 #include "lib/base/process.h"
 #include "lib/monitor/abandoned.h"
 #include "lib/monitor/listeners.h"
+#include "lib/monitor/settled.h"
 #include "lib/monitor/survey.h"
 #include "linchpin/monitor.h"
 
@@ -56,6 +57,10 @@ WatchedExtent ManualMonitor::Watch(Range range, bool /*look_again*/) {
 void ManualMonitor::Forget(Range) {}
 
 void ManualMonitor::Settle() {}
+
+MemoryMonitor::Pace ManualMonitor::pace() const {
+  return NothingToSettle();
+}
 
 absl::Status ManualMonitor::status() const {
   if (!impl_->inherited()) return absl::OkStatus();

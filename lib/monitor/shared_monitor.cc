@@ -8,6 +8,7 @@
 
 #include "lib/base/mutex.h"
 #include "lib/base/process.h"
+#include "lib/monitor/settled.h"
 #include "lib/monitor/survey.h"
 #include "linchpin/monitor.h"
 
@@ -26,6 +27,7 @@ class UnwatchedMonitor final : public MemoryMonitor {
   }
   void Forget(Range) override {}
   void Settle() override {}
+  Pace pace() const override { return NothingToSettle(); }
   absl::Status status() const override { return reason_; }
 
  private:

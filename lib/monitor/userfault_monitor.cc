@@ -11,6 +11,7 @@
 #include "lib/monitor/event_reader.h"
 #include "lib/monitor/extent_table.h"
 #include "lib/monitor/listeners.h"
+#include "lib/monitor/reuse_time.h"
 #include "lib/monitor/survey.h"
 #include "lib/monitor/userfault.h"
 #include "linchpin/monitor.h"
@@ -66,6 +67,8 @@ class Monitor final : public MemoryMonitor {
   void Settle() override {
     if (!inherited()) parts_->reader.Settle();
   }
+
+  Pace pace() const override { return {&parts_->reader.epoch(), ReuseTime()}; }
 
   absl::Status status() const override {
     if (inherited()) {
