@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,8 +25,9 @@ enum class Mode : std::uint8_t {
 
 enum class Freshness : std::uint8_t {
   kStrict,        // No Acquire that begins after an unmap began sees the old region.
-  kSynchronised,  // The same, for threads that synchronise with the one that unmapped. Today as
-                  // kStrict.
+  kSynchronised,  // The same, for threads that synchronise with the one that unmapped. Another
+                  // thread that is given the same address by the kernel in the microseconds before
+                  // the monitor has heard of the unmapping may hit the old region.
 };
 
 enum class Unwatched : std::uint8_t {
@@ -86,7 +88,6 @@ enum class LeaseState : std::uint8_t {
 namespace internal {
 class CacheCore;
 class LeaseParts;
-struct Region;
 }  // namespace internal
 
 // A holder's claim on registered memory. Move-only; gives the claim back on destruction, from any
@@ -98,11 +99,14 @@ struct Region;
 class Lease final {
  public:
   Lease() = default;
-  Lease(Lease&& other) noexcept;
+  Lease(Lease&& other) noexcept
+      : core_(std::exchange(other.core_, nullptr)), region_(other.region_), range_(other.range_) {}
   Lease& operator=(Lease&& other) noexcept;
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
-  ~Lease();
+  ~Lease() {
+    if (core_ != nullptr) Release();
+  }
 
   // The keys of the registrar's `device`. Requires: `device` is one of them.
   std::uint32_t lkey(std::size_t device = 0) const;
@@ -113,17 +117,17 @@ class Lease final {
   LeaseState state() const;
   bool cached() const;  // Whether the registration is kept for others after this lease.
 
-  explicit operator bool() const { return region_ != nullptr; }
+  explicit operator bool() const { return core_ != nullptr; }
 
  private:
   friend class internal::CacheCore;
   friend class internal::LeaseParts;  // The C ABI keeps a lease as two words.
-  Lease(internal::CacheCore* core, internal::Region* region, Range range)
+  Lease(internal::CacheCore* core, std::uint32_t region, Range range)
       : core_(core), region_(region), range_(range) {}
   void Release() noexcept;
 
-  internal::CacheCore* core_ = nullptr;  // Alive while a lease is out.
-  internal::Region* region_ = nullptr;
+  internal::CacheCore* core_ = nullptr;  // Alive while a lease is out. Null: claims nothing.
+  std::uint32_t region_ = 0;             // The region's number in there.
   Range range_;
 };
 

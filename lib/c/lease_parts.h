@@ -20,10 +20,10 @@ class LeaseParts final {
     out.address = reinterpret_cast<void*>(lease.range_.start);
     out.length = lease.range_.size();
     out.opaque[0] = reinterpret_cast<std::uintptr_t>(std::exchange(lease.core_, nullptr));
-    out.opaque[1] = reinterpret_cast<std::uintptr_t>(std::exchange(lease.region_, nullptr));
+    out.opaque[1] = lease.region_;
   }
 
-  static bool IsEmpty(const linchpin_lease& lease) { return lease.opaque[1] == 0; }
+  static bool IsEmpty(const linchpin_lease& lease) { return lease.opaque[0] == 0; }
 
   static Lease Take(linchpin_lease& from) {
     Lease lease = Copy(from);
@@ -37,7 +37,7 @@ class LeaseParts final {
     explicit Borrowed(const linchpin_lease& from) : lease_(Copy(from)) {}
     Borrowed(const Borrowed&) = delete;
     Borrowed& operator=(const Borrowed&) = delete;
-    ~Borrowed() { lease_.region_ = nullptr; }
+    ~Borrowed() { lease_.core_ = nullptr; }
     const Lease& operator*() const { return lease_; }
 
    private:
@@ -47,8 +47,8 @@ class LeaseParts final {
  private:
   static Lease Copy(const linchpin_lease& from) {
     const auto start = reinterpret_cast<std::uintptr_t>(from.address);
-    return {reinterpret_cast<CacheCore*>(from.opaque[0]), reinterpret_cast<Region*>(from.opaque[1]),
-            Range{start, start + from.length}};
+    return {reinterpret_cast<CacheCore*>(from.opaque[0]),
+            static_cast<std::uint32_t>(from.opaque[1]), Range{start, start + from.length}};
   }
 };
 

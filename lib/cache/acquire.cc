@@ -1,9 +1,9 @@
-// Acquire and release: hits, and the loop around misses.
+// Acquire and release under the mutex: what the hit path leaves, and the loop around misses.
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
-#include "lib/base/process.h"
 #include "lib/cache/cache_core.h"
 
 namespace linchpin::internal {
@@ -12,10 +12,6 @@ namespace {
 constexpr int kMaxCollisions = 4;  // The first registration and three retries.
 
 }  // namespace
-
-bool CacheCore::Inherited() const {
-  return ProcessCookie() != process_cookie_;
-}
 
 absl::StatusOr<Request> CacheCore::Check(const void* address, std::size_t length,
                                          Access access) const {
@@ -30,7 +26,8 @@ absl::StatusOr<Request> CacheCore::Check(const void* address, std::size_t length
   return Request{*range, access, Any(access & kRemoteRights)};
 }
 
-absl::StatusOr<Lease> CacheCore::Acquire(const void* address, std::size_t length, Access access) {
+absl::StatusOr<Lease> CacheCore::AcquireLocked(const void* address, std::size_t length,
+                                               Access access) {
   if (Inherited()) {
     return absl::FailedPreconditionError(
         "this cache belongs to the parent process; make a new one, and a new registrar, after "
@@ -41,15 +38,19 @@ absl::StatusOr<Lease> CacheCore::Acquire(const void* address, std::size_t length
     CountFailure();
     return request.status();
   }
+  hits_.Prepare();
   monitor_->Settle();  // Before the look-up: what was unmapped by now is out of the index.
+  Region* found = nullptr;
   {
     const NoAllocationLock lock(mutex_);
-    if (Region* found = FindLocked(*request)) {
-      ++stats_.hits;
-      TakeLocked(*found);
-      return Lease(this, found, request->range);
-    }
-    ++stats_.misses;
+    found = FindLocked(*request);
+    if (found != nullptr) TakeLocked(*found);
+    ++(found != nullptr ? stats_.hits : stats_.misses);
+  }
+  if (found != nullptr) {
+    if (found->use.fast)
+      hits_.hints().Set({request->range.start, request->range.start + 1}, found->id);
+    return Lease(this, found->id, request->range);
   }
   absl::StatusOr<Lease> lease = Miss(*request);
   if (!lease.ok()) CountFailure();
@@ -61,7 +62,9 @@ absl::StatusOr<Lease> CacheCore::Miss(const Request& request) {
   while (attempts.collisions < kMaxCollisions) {
     absl::StatusOr<Region*> region = Attempt(request, attempts);
     if (!region.ok()) return region.status();
-    if (*region != nullptr) return Lease(this, *region, request.range);
+    if (*region == nullptr) continue;
+    if ((*region)->use.fast) hits_.hints().Set((*region)->range, (*region)->id);
+    return Lease(this, (*region)->id, request.range);
   }
   return absl::AbortedError(absl::StrCat(
       "the mapping of ", request.range.ToString(), " changed during each of ", kMaxCollisions,
@@ -72,16 +75,14 @@ absl::StatusOr<Lease> CacheCore::Miss(const Request& request) {
 Region* CacheCore::FindLocked(const Request& request) {
   if (options_.mode == Mode::kOff || RefusesLocked()) return nullptr;
   Region* const found = index_.Find(request.range, request.access, request.exact);
-  const bool over = found != nullptr && found->holders == 0 && OverHeldLocked(found->range.size());
+  const bool over =
+      found != nullptr && OverHeldLocked(found->range.size()) && LeasesOnLocked(*found) == 0;
   return over ? nullptr : found;
 }
 
 void CacheCore::TakeLocked(Region& region) {
-  if (region.holders++ == 0) {
-    stats_.idle_bytes -= region.range.size();
-    stats_.held_bytes += region.range.size();
-    clock_.erase(clock_.iterator_to(region));
-  }
+  ++hits_.slab().ledger(region.id);
+  AccountLocked(region, Account::kHeld);
   region.used = true;
   ++stats_.leases;
 }
@@ -91,28 +92,30 @@ void CacheCore::CountFailure() {
   ++stats_.failures;
 }
 
-void CacheCore::Release(Region& region) noexcept {
-  if (Inherited()) return;
+void CacheCore::ReleaseLocked(RegionId id) noexcept {
+  hits_.Prepare();
   const NoAllocationLock lock(mutex_);
   --stats_.leases;
-  if (--region.holders == 0) {
-    region.Apply(RegionEvent::kLastRelease);
-    stats_.held_bytes -= region.range.size();
-    if (region.state == RegionState::kDead) {
-      --stats_.stale_regions;
-      BuryLocked(region);
-    } else {
-      stats_.idle_bytes += region.range.size();
-      const bool keep = region.use.kept && !ending_ && region.range.size() <= max_idle_bytes_;
-      if (keep) {
-        clock_.push_back(region);
-        EvictToLocked(max_idle_bytes_);
-      } else {
-        RetireLocked(region);
-      }
-    }
-  }
+  --hits_.slab().ledger(id);
+  LookAfterLocked(id);
   changed_.NotifyAll();
+}
+
+RegistrationKeys CacheCore::KeysOf(RegionId id, std::size_t device) const {
+  if (device == 0) {
+    const Record& record = hits_.slab().record(id);
+    return {record.lkey.load(std::memory_order_relaxed),
+            record.rkey.load(std::memory_order_relaxed)};
+  }
+  const std::vector<RegistrationKeys>& keys = hits_.slab().region(id)->registration.keys;
+  LINCHPIN_CHECK(device < keys.size());
+  return keys[device];
+}
+
+Range CacheCore::RegisteredOf(RegionId id) const {
+  const Record& record = hits_.slab().record(id);
+  const std::uintptr_t start = record.start.load(std::memory_order_relaxed);
+  return {start, start + record.size.load(std::memory_order_relaxed)};
 }
 
 }  // namespace linchpin::internal

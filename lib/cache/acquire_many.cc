@@ -38,16 +38,23 @@ absl::StatusOr<std::vector<Lease>> CacheCore::AcquireMany(std::span<const Range>
   }
   // On an error its end gives every lease back. Those still empty are the misses.
   std::vector<Lease> leases(requests.size());
+  hits_.Prepare();
   monitor_->Settle();  // Before the first look-up, as in Acquire.
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const Range& range = requests[i].range;
+    const RegionId id = hits_.TryAcquireSettled(range.start, range.size(), access);
+    if (id != 0) leases[i] = Lease(this, id, range);
+  }
   for (std::size_t done = 0; done < requests.size(); done += kLookUpsAtOnce) {
     const std::size_t end = std::min(done + kLookUpsAtOnce, requests.size());
     const NoAllocationLock lock(mutex_);
     for (std::size_t i = done; i < end; ++i) {
+      if (leases[i]) continue;
       Region* const found = FindLocked(requests[i]);
       ++(found != nullptr ? stats_.hits : stats_.misses);
       if (found == nullptr) continue;
       TakeLocked(*found);
-      leases[i] = Lease(this, found, requests[i].range);
+      leases[i] = Lease(this, found->id, requests[i].range);
     }
   }
   for (std::size_t i = 0; i < requests.size(); ++i) {

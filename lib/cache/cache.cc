@@ -79,52 +79,42 @@ void RegistrationCache::CheckInvariantsForTest() {
   core_->CheckInvariantsForTest();
 }
 
-Lease::Lease(Lease&& other) noexcept
-    : core_(std::exchange(other.core_, nullptr)),
-      region_(std::exchange(other.region_, nullptr)),
-      range_(std::exchange(other.range_, Range{})) {}
-
 Lease& Lease::operator=(Lease&& other) noexcept {
   if (this == &other) return *this;
-  Release();
+  if (core_ != nullptr) Release();
   core_ = std::exchange(other.core_, nullptr);
-  region_ = std::exchange(other.region_, nullptr);
-  range_ = std::exchange(other.range_, Range{});
+  region_ = other.region_;
+  range_ = other.range_;
   return *this;
 }
 
-Lease::~Lease() {
-  Release();
-}
-
 void Lease::Release() noexcept {
-  if (region_ != nullptr) core_->Release(*region_);
-  region_ = nullptr;
+  std::exchange(core_, nullptr)->Release(region_);
 }
 
 std::uint32_t Lease::lkey(std::size_t device) const {
-  LINCHPIN_CHECK(region_ != nullptr && device < region_->registration.keys.size());
-  return region_->registration.keys[device].lkey;
+  LINCHPIN_CHECK(core_ != nullptr);
+  return core_->KeysOf(region_, device).lkey;
 }
 
 std::uint32_t Lease::rkey(std::size_t device) const {
-  LINCHPIN_CHECK(region_ != nullptr && device < region_->registration.keys.size());
-  return region_->registration.keys[device].rkey;
+  LINCHPIN_CHECK(core_ != nullptr);
+  return core_->KeysOf(region_, device).rkey;
 }
 
 Range Lease::registered() const {
-  LINCHPIN_CHECK(region_ != nullptr);
-  return region_->range;
+  LINCHPIN_CHECK(core_ != nullptr);
+  return core_->RegisteredOf(region_);
 }
 
 LeaseState Lease::state() const {
-  LINCHPIN_CHECK(region_ != nullptr);
-  return core_->StateOf(*region_, range_);
+  LINCHPIN_CHECK(core_ != nullptr);
+  return core_->StateOf(region_, range_);
 }
 
 bool Lease::cached() const {
-  LINCHPIN_CHECK(region_ != nullptr);
-  return region_->use.kept;
+  LINCHPIN_CHECK(core_ != nullptr);
+  return core_->IsKept(region_);
 }
 
 }  // namespace linchpin

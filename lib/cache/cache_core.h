@@ -3,6 +3,8 @@
 //   acquire.cc     hits, and the loop around misses; acquire_many.cc for many ranges at once
 //   miss.cc        one attempt to register: publish, watch, register, recheck
 //   invalidate.cc  what the monitor's reader calls
+//   exact.cc       when leases are counted exactly: folding, and what follows from a release
+//   limbo.cc       regions taken out of which it is not known yet whether someone holds them
 //   evict.cc       limits and the clock
 //   reap.cc        deregistration, on the reaper's thread or one that waits for it
 //   lifecycle.cc   making, trimming, draining, closing, ending
@@ -22,6 +24,7 @@
 
 #include "lib/base/mutex.h"
 #include "lib/base/thread.h"
+#include "lib/cache/hit_path.h"
 #include "lib/cache/region.h"
 #include "lib/cache/region_index.h"
 #include "linchpin/cache.h"
@@ -36,6 +39,15 @@ using RegionList =
 // More than this, dead and not yet deregistered, makes a miss lend the reaper a hand.
 inline constexpr std::uint64_t kMaxDeferredBytes = 64 << 20;
 inline constexpr std::size_t kMaxDeferredRegions = 256;
+
+inline constexpr Range kEverywhere{0, UINTPTR_MAX};
+
+// Regions in limbo wait for so many or so long, to share one heavy barrier.
+inline constexpr std::size_t kLimboBatch = 64;
+inline constexpr std::chrono::milliseconds kLimboTime(2);
+
+// A cache that gave up idle regions to keep within its limit counts exactly for so long after.
+inline constexpr std::chrono::milliseconds kPressureTime(10);
 
 // A request, checked.
 struct Request {
@@ -63,16 +75,28 @@ class CacheCore final : public MemoryMonitor::Listener {
   CacheCore(const CacheCore&) = delete;
   CacheCore& operator=(const CacheCore&) = delete;
 
-  absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
+  absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access) {
+    const auto start = reinterpret_cast<std::uintptr_t>(address);
+    const RegionId id = hits_.TryAcquire(start, length, access);
+    if (id != 0) return Lease(this, id, {start, start + length});
+    return AcquireLocked(address, length, access);
+  }
   absl::StatusOr<std::vector<Lease>> AcquireMany(std::span<const Range> ranges, Access access);
-  void Release(Region& region) noexcept;
+  void Release(RegionId id) noexcept {
+    if (!hits_.TryRelease(id)) ReleaseLocked(id);
+  }
   void Invalidate(const Range& range);  // By the application, for want of an event.
   absl::Status Fence(const Range& range, Clock::time_point deadline);
   std::size_t Trim(std::size_t bytes_to_keep);
   absl::Status Drain(Clock::time_point deadline);
   absl::Status Close(Clock::time_point deadline);
-  CacheStats stats() const;
-  LeaseState StateOf(const Region& region, const Range& range) const;
+  CacheStats stats();
+
+  // For who holds a lease on the region.
+  RegistrationKeys KeysOf(RegionId id, std::size_t device) const;
+  Range RegisteredOf(RegionId id) const;
+  bool IsKept(RegionId id) const { return hits_.slab().region(id)->use.kept; }
+  LeaseState StateOf(RegionId id, const Range& range) const;
 
   void OnChanged(Range range) override;
 
@@ -84,12 +108,20 @@ class CacheCore final : public MemoryMonitor::Listener {
   void CheckInvariantsForTest();
 
  private:
-  enum class Verdict : std::uint8_t { kPublished, kTooManyRegions, kTooManyBytes, kClosed };
+  enum class Verdict : std::uint8_t {
+    kPublished,
+    kTooManyRegions,
+    kTooManyBytes,
+    kClosed,
+    kNoIds,     // The slab must grow.
+    kPressure,  // More may be idle than the limit allows: leases must be counted exactly.
+  };
 
   CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options);
 
   // acquire.cc
-  bool Inherited() const;  // This process is a forked child of the one that made the cache.
+  bool Inherited() const { return hits_.Inherited(); }  // By a forked child.
+  absl::StatusOr<Lease> AcquireLocked(const void* address, std::size_t length, Access access);
   absl::StatusOr<Request> Check(const void* address, std::size_t length, Access access) const;
   absl::StatusOr<Lease> Miss(const Request& request);
   bool RefusesLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -103,6 +135,25 @@ class CacheCore final : public MemoryMonitor::Listener {
   Region* FindLocked(const Request& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountFailure();
+  void ReleaseLocked(RegionId id) noexcept;
+
+  // exact.cc. While leases are counted exactly, nobody hits without the mutex and the ledger alone
+  // says how many leases there are.
+  class Exactly;      // While it lives.
+  void EnterExact();  // Waits for those who are hitting, so requires: no lock is held.
+  void LeaveExact() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void KeepExactUnderPressure();
+  void RelievePressureLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FoldLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::uint32_t LeasesOnLocked(const Region& region) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountFastLocked(CacheStats& stats) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LookAfterLocked(RegionId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AccountLocked(Region& region, Account account) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::uint64_t& BytesOfLocked(Account account) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // limbo.cc
+  void FlushLimbo();  // Requires: no lock is held.
+  void LeaveLimboLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // miss.cc. An attempt returns a region held for the caller, null for "try again", or an error.
   absl::StatusOr<Region*> Attempt(const Request& request, Attempts& attempts);
@@ -113,6 +164,7 @@ class CacheCore final : public MemoryMonitor::Listener {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Region*> NotPublished(const Request& request, Verdict verdict,
                                        std::uint64_t reaped_before, Attempts& attempts);
+  void ShowLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MarkCollided(Region& region);
   bool StillAsPlanned(const Region& region, const WatchedExtent& extent);
   absl::StatusOr<Registration> RegisterWithRoom(const Region& region, bool is_union);
@@ -136,7 +188,10 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   // reap.cc
   void Reaper();
-  bool ReapOne();  // Deregisters one dead region on this thread. False when there was none.
+  bool WaitForWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Deregisters the oldest dead region that overlaps `range`, on this thread. False if there is
+  // none.
+  bool ReapOne(const Range& range = kEverywhere);
   void ReapAll(Clock::time_point deadline);
   void LendAHand();
 
@@ -144,37 +199,66 @@ class CacheCore final : public MemoryMonitor::Listener {
   const CacheOptions options_;
   const std::shared_ptr<MemoryMonitor> monitor_;
   const RegistrarLimits limits_;
-  const std::uint64_t process_cookie_;
   const std::uint64_t max_idle_bytes_;
-  const std::uint64_t max_regions_;
+  std::uint64_t max_regions_;  // Constant once the cache is made.
+
+  HitPath hits_;
 
   // Protects everything below, and the regions' fields. The monitor's reader takes it, so its
   // holders do not allocate, free, map, log, wait on a system call, or call the registrar, the
   // monitor or the user. It is the last mutex that anyone takes.
   mutable Mutex mutex_;
-  CondVar work_;  // For the reaper: a grave was dug, or the end has come.
+  CondVar work_;  // For the reaper: a grave was dug, limbo is full, or the end has come.
   CondVar
       changed_;  // For those who wait: a region was reaped, a lease given back, a flight landed.
 
+  Mutex growing_;  // Held while the slab grows. The reader never takes it.
+
   RegionIndex index_ ABSL_GUARDED_BY(mutex_);
-  RegionList clock_ ABSL_GUARDED_BY(mutex_);   // Live, kept, idle; hand: the front.
+  RegionList clock_ ABSL_GUARDED_BY(mutex_);   // Live and kept; the hand is at the front.
+  RegionList limbo_ ABSL_GUARDED_BY(mutex_);   // Live and retiring, oldest first.
   RegionList graves_ ABSL_GUARDED_BY(mutex_);  // Dead: to be deregistered, oldest first.
   RegionList reaping_
       ABSL_GUARDED_BY(mutex_);                 // Dead: being deregistered, with the mutex released.
   RegionList leaked_ ABSL_GUARDED_BY(mutex_);  // Leaked: kept as a record, never tried again.
 
-  // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_.
-  // idle_bytes: of Live regions without a holder.
+  // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_, each the sum over the regions
+  // of that account. A Live region whose columns are all zero is held if its ledger is not zero;
+  // one with other columns is what it was when they were folded last. Hits and leases without what
+  // the columns count.
   CacheStats stats_ ABSL_GUARDED_BY(mutex_);
+  // Of regions that are kept, Live or flying. While leases are not counted exactly, at most
+  // max_idle_bytes_; so that no more than that can be idle.
+  std::uint64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::uint64_t burials_ ABSL_GUARDED_BY(mutex_) = 0;
   std::uint64_t flying_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Published, and not landed yet.
-  int closers_ ABSL_GUARDED_BY(mutex_) = 0;                 // Calls of Close under way.
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;             // No new leases, for good.
+  // Leases are counted exactly while exact_users_ > 0 and the columns have been folded.
+  int exact_users_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool exact_ ABSL_GUARDED_BY(mutex_) = false;
+  bool pressure_ ABSL_GUARDED_BY(mutex_) = false;      // One of exact_users_, ended by the reaper.
+  Clock::time_point pressed_ ABSL_GUARDED_BY(mutex_);  // When there was pressure last.
+  Clock::time_point limbo_due_ ABSL_GUARDED_BY(mutex_);  // When limbo_ is to be flushed.
+  int closers_ ABSL_GUARDED_BY(mutex_) = 0;              // Calls of Close under way.
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;          // No new leases, for good.
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;    // The cache is gone; nothing is kept any more.
   bool orphaned_ ABSL_GUARDED_BY(mutex_) = false;  // The reaper deletes the core when it ends.
 
   Thread reaper_;
   CacheCore* next_abandoned_ = nullptr;
+};
+
+class CacheCore::Exactly final {
+ public:
+  explicit Exactly(CacheCore& core) : core_(core) { core_.EnterExact(); }
+  ~Exactly() {
+    const NoAllocationLock lock(core_.mutex_);
+    core_.LeaveExact();
+  }
+  Exactly(const Exactly&) = delete;
+  Exactly& operator=(const Exactly&) = delete;
+
+ private:
+  CacheCore& core_;
 };
 
 }  // namespace linchpin::internal

@@ -1,25 +1,28 @@
 // Room: what is kept idle is bounded, and given up when the kernel or a limit asks for it.
 #include <array>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
+#include "lib/base/check.h"
 #include "lib/cache/cache_core.h"
 #include "lib/memory/limits.h"
 
 namespace linchpin::internal {
 
 // The clock: an idle region that was hit since the hand last passed gets a second chance. The hand
-// goes round twice at most, because the first round takes every chance away.
+// goes round twice at most, because the first round takes every chance away. Requires: leases are
+// counted exactly, or nothing is idle.
 std::uint64_t CacheCore::EvictOneLocked() {
-  while (!clock_.empty()) {
+  for (std::size_t steps = 2 * clock_.size(); steps > 0; --steps) {
     Region& region = clock_.front();
-    if (!region.used) {
+    if (region.account == Account::kIdle && !std::exchange(region.used, false)) {
+      LINCHPIN_CHECK(exact_);
       const std::uint64_t bytes = region.range.size();
       ++stats_.evictions;
       RetireLocked(region);
       return bytes;
     }
-    region.used = false;
     clock_.splice(clock_.end(), clock_, clock_.begin());
   }
   return 0;
@@ -39,7 +42,9 @@ std::uint64_t CacheCore::reaped() const {
 // Returns: false when there was nothing to give up, and nobody else made room since
 // `reaped_before` either.
 bool CacheCore::MakeRoom(std::uint64_t bytes, std::uint64_t reaped_before, bool count_dead) {
+  FlushLimbo();
   {
+    const Exactly exactly(*this);
     const NoAllocationLock lock(mutex_);
     std::uint64_t coming = count_dead ? stats_.deferred_bytes : 0;
     while (coming < bytes) {
@@ -75,8 +80,11 @@ std::string CacheCore::Holders() {
   {
     const NoAllocationLock lock(mutex_);
     now = stats_;
+    CountFastLocked(now);
     index_.ForEach([&](const Region& region) {
-      Holder holder{region.range, region.holders};
+      mutex_.AssertHeld();
+      if (region.account == Account::kFlying) return;
+      Holder holder{region.range, LeasesOnLocked(region)};
       for (Holder& place : largest) {
         if (holder.leases > 0 && holder.range.size() > place.range.size()) std::swap(holder, place);
       }

@@ -30,6 +30,7 @@ void CacheCore::ChangedLocked(Region& region, const Range& range) {
       region.Apply(RegionEvent::kMappingChanged);
       return;
     case RegionState::kLive:
+      if (region.retiring) return;
       ++stats_.invalidations;
       RetireLocked(region);
       return;
@@ -39,41 +40,57 @@ void CacheCore::ChangedLocked(Region& region, const Range& range) {
 }
 
 void CacheCore::RetireLocked(Region& region) {
-  if (region.list.is_linked()) clock_.erase(clock_.iterator_to(region));
+  if (region.use.kept) {
+    clock_.erase(clock_.iterator_to(region));
+    kept_bytes_ -= region.range.size();
+  }
   region.set.unlink();
-  if (region.holders > 0) {
+  std::atomic<std::uint32_t>& shown = hits_.slab().record(region.id).state;
+  if (region.use.fast && !exact_) {  // Somebody may just be hitting it: limbo.cc.
+    shown.store(0, std::memory_order_release);
+    region.retiring = true;
+    AccountLocked(region, Account::kDeferred);
+    index_.aside().Insert(region);
+    limbo_.push_back(region);
+    if (limbo_.size() == 1) limbo_due_ = Clock::now() + kLimboTime;
+    if (limbo_.size() == 1 || limbo_.size() == kLimboBatch) work_.NotifyOne();
+    return;
+  }
+  const bool held = LeasesOnLocked(region) != 0;
+  if (region.use.fast) shown.store(held ? record_state::kDoomed : 0, std::memory_order_release);
+  if (held) {
     region.Apply(RegionEvent::kRetireHeld);
     index_.aside().Insert(region);
     ++stats_.stale_regions;
   } else {
     region.Apply(RegionEvent::kRetireIdle);
-    stats_.idle_bytes -= region.range.size();
     BuryLocked(region);
   }
 }
 
-// Requires: `region` is Dead, and no longer counted as held or idle.
+// Requires: `region` is Dead.
 void CacheCore::BuryLocked(Region& region) {
   region.set.unlink();
   region.died = Clock::now();
   region.burial = ++burials_;
-  stats_.deferred_bytes += region.range.size();
+  hits_.slab().record(region.id).state.store(0, std::memory_order_relaxed);
+  AccountLocked(region, Account::kDeferred);
   graves_.push_back(region);
   work_.NotifyOne();
 }
 
-LeaseState CacheCore::StateOf(const Region& region, const Range& range) const {
+LeaseState CacheCore::StateOf(RegionId id, const Range& range) const {
   if (Inherited()) return LeaseState::kStale;  // The child has the copy, the device the original.
   monitor_->Settle();
   const NoAllocationLock lock(mutex_);
-  return region.changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
+  return hits_.slab().region(id)->changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
 }
 
 // Whether nothing that was registered in `range` before it changed is still registered.
 bool CacheCore::GoneLocked(const Range& range) {
   bool gone = true;
   index_.aside().ForEachOverlapping(range, [&](const Region& region) {
-    if (region.state == RegionState::kStale) gone = false;
+    if (region.state == RegionState::kStale || region.retiring) gone = false;
   });
   index_.pending().ForEachOverlapping(range, [&](const Region& region) {
     if (region.state == RegionState::kCollided) gone = false;

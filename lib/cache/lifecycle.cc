@@ -39,6 +39,9 @@ absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Reg
   }
   if (options.monitor == nullptr) options.monitor = MemoryMonitor::Shared();
   std::unique_ptr<CacheCore> core(new CacheCore(std::move(registrar), std::move(options)));
+  if (absl::Status status = core->hits_.Reserve(core->max_regions_); !status.ok()) return status;
+  core->max_regions_ = std::min(core->max_regions_, core->hits_.slab().capacity());
+  if (core->options_.max_held_bytes != 0) core->EnterExact();  // For good: each hit is counted.
   absl::StatusOr<Thread> reaper =
       Thread::Start("linchpin-reaper", [raw = core.get()] { raw->Reaper(); });
   if (!reaper.ok()) return reaper.status();
@@ -52,14 +55,23 @@ CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options)
       options_(std::move(options)),
       monitor_(options_.monitor),
       limits_(registrar_->limits()),
-      process_cookie_(ProcessCookie()),
       max_idle_bytes_(options_.max_idle_bytes != 0 ? options_.max_idle_bytes : DefaultIdleBytes()),
       max_regions_(std::max<std::uint64_t>(
-          options_.max_regions != 0 ? options_.max_regions : limits_.max_regions / 4, 1)) {}
+          options_.max_regions != 0 ? options_.max_regions : limits_.max_regions / 4, 1)),
+      hits_(*monitor_, options_.freshness) {
+  hits_.set_doomed(
+      [](void* core, RegionId id) {
+        auto* const self = static_cast<CacheCore*>(core);
+        const NoAllocationLock lock(self->mutex_);
+        self->LookAfterLocked(id);
+        self->changed_.NotifyAll();
+      },
+      this);
+}
 
 // Nothing is left by now but records of leaks.
 CacheCore::~CacheCore() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  LINCHPIN_CHECK(graves_.empty() && reaping_.empty() && clock_.empty());
+  LINCHPIN_CHECK(graves_.empty() && reaping_.empty() && clock_.empty() && limbo_.empty());
   leaked_.clear_and_dispose([](Region* region) { delete region; });
 }
 
@@ -78,6 +90,8 @@ void CacheCore::End(std::unique_ptr<CacheCore> core) {
     return Abandon(std::move(core));
   }
   Thread reaper = std::move(core->reaper_);
+  core->EnterExact();  // For good: a release after this touches the core under its mutex alone.
+  core->FlushLimbo();
   CacheStats left;
   {
     const NoAllocationLock lock(core->mutex_);
@@ -85,6 +99,7 @@ void CacheCore::End(std::unique_ptr<CacheCore> core) {
     core->ending_ = true;
     core->EvictToLocked(0);
     left = core->stats_;
+    core->CountFastLocked(left);
     // Also when a registrar's Deregister drops the last reference: the reaper cannot join itself.
     core->orphaned_ = left.leases != 0 || reaper.IsCurrent();
     core->work_.NotifyOne();
@@ -103,7 +118,9 @@ void CacheCore::End(std::unique_ptr<CacheCore> core) {
 
 std::size_t CacheCore::Trim(std::size_t bytes_to_keep) {
   if (Inherited()) return 0;
+  FlushLimbo();
   {
+    const Exactly exactly(*this);
     const NoAllocationLock lock(mutex_);
     EvictToLocked(bytes_to_keep);
   }
@@ -113,8 +130,10 @@ std::size_t CacheCore::Trim(std::size_t bytes_to_keep) {
 
 absl::Status CacheCore::Drain(Clock::time_point deadline) {
   if (Inherited()) return InheritedError();
+  const Exactly exactly(*this);
   bool in_time = true;
   while (in_time) {
+    FlushLimbo();
     {
       const NoAllocationLock lock(mutex_);
       EvictToLocked(0);
@@ -133,6 +152,7 @@ absl::Status CacheCore::Drain(Clock::time_point deadline) {
 
 absl::Status CacheCore::Close(Clock::time_point deadline) {
   if (Inherited()) return InheritedError();
+  EnterExact();
   {
     const NoAllocationLock lock(mutex_);
     ++closers_;
@@ -142,6 +162,7 @@ absl::Status CacheCore::Close(Clock::time_point deadline) {
     const NoAllocationLock lock(mutex_);
     --closers_;
     if (drained.ok()) closed_ = true;
+    if (!drained.ok()) LeaveExact();  // A closed cache is never hit again.
   }
   if (drained.ok()) return drained;
   return absl::FailedPreconditionError(absl::StrCat("the cache is in use: ", Holders()));
@@ -153,12 +174,13 @@ absl::Status CacheCore::Fence(const Range& range, Clock::time_point deadline) {
   bool in_time = true;
   bool leaked = false;
   while (in_time && !leaked) {
-    ReapAll(deadline);
+    FlushLimbo();
+    const bool reaped = ReapOne(range);
     const NoAllocationLock lock(mutex_);
     for (const Region& region : leaked_) leaked = leaked || region.range.Overlaps(range);
     if (leaked) break;
     if (GoneLocked(range)) return absl::OkStatus();
-    in_time = graves_.empty() ? changed_.WaitUntil(mutex_, deadline) : Clock::now() < deadline;
+    in_time = reaped ? Clock::now() < deadline : changed_.WaitUntil(mutex_, deadline);
   }
   if (leaked) {
     return absl::InternalError(absl::StrCat(
@@ -169,35 +191,44 @@ absl::Status CacheCore::Fence(const Range& range, Clock::time_point deadline) {
       absl::StrCat(range.ToString(), " is still registered: ", Holders()));
 }
 
-CacheStats CacheCore::stats() const {
+CacheStats CacheCore::stats() {
   if (Inherited()) return {};
+  FlushLimbo();
   const NoAllocationLock lock(mutex_);
-  return stats_;
+  CacheStats stats = stats_;
+  CountFastLocked(stats);
+  return stats;
 }
 
 void CacheCore::CheckInvariantsForTest() {
+  const Exactly exactly(*this);
+  FlushLimbo();
   const NoAllocationLock lock(mutex_);
   index_.CheckInvariants();
-  CacheStats sum;
+  CacheStats sum = stats_;
+  CountFastLocked(sum);
   std::uint64_t flying_bytes = 0;
+  std::uint64_t kept_bytes = 0;
+  sum.idle_bytes = sum.held_bytes = sum.deferred_bytes = sum.stale_regions = 0;
   index_.ForEach([&](const Region& region) {
-    const bool flying = region.holders == 0 && region.state != RegionState::kLive;
-    (flying                ? flying_bytes
-     : region.holders == 0 ? sum.idle_bytes
-                           : sum.held_bytes) += region.range.size();
+    mutex_.AssertHeld();
+    const std::uint32_t leases = LeasesOnLocked(region);
+    const bool kept = region.state == RegionState::kLive && region.use.kept;
+    const bool flying = region.account == Account::kFlying;
+    (flying ? flying_bytes : leases == 0 ? sum.idle_bytes : sum.held_bytes) += region.range.size();
+    if (region.use.kept && (kept || flying)) kept_bytes += region.range.size();
     if (region.state == RegionState::kStale) ++sum.stale_regions;
-    sum.leases += region.holders;
-    LINCHPIN_CHECK(region.list.is_linked() ==
-                   (region.state == RegionState::kLive && region.use.kept && region.holders == 0));
+    sum.leases -= leases;
+    LINCHPIN_CHECK(hits_.slab().region(region.id) == &region && region.list.is_linked() == kept);
   });
   for (const RegionList* list : {&graves_, &reaping_}) {
     for (const Region& region : *list) {
-      LINCHPIN_CHECK(region.state == RegionState::kDead && region.holders == 0);
+      LINCHPIN_CHECK(region.state == RegionState::kDead && LeasesOnLocked(region) == 0);
       sum.deferred_bytes += region.range.size();
     }
   }
-  LINCHPIN_CHECK(sum.idle_bytes == stats_.idle_bytes);
-  LINCHPIN_CHECK(sum.held_bytes == stats_.held_bytes && sum.leases == stats_.leases);
+  LINCHPIN_CHECK(sum.leases == 0 && kept_bytes == kept_bytes_);
+  LINCHPIN_CHECK(sum.idle_bytes == stats_.idle_bytes && sum.held_bytes == stats_.held_bytes);
   LINCHPIN_CHECK(sum.deferred_bytes == stats_.deferred_bytes);
   LINCHPIN_CHECK(sum.stale_regions == stats_.stale_regions);
   LINCHPIN_CHECK(flying_bytes == flying_bytes_);

@@ -95,6 +95,15 @@ absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict 
   if (verdict == Verdict::kTooManyBytes) {
     return NoRoom(request.range, "CacheOptions::max_held_bytes is reached");
   }
+  if (verdict == Verdict::kPressure) {
+    KeepExactUnderPressure();
+    return nullptr;
+  }
+  if (verdict == Verdict::kNoIds) {
+    const MutexLock lock(growing_);
+    if (hits_.slab().Grow()) return nullptr;
+    return NoRoom(request.range, "the kernel gives no memory for the cache's own records");
+  }
   const bool again = attempts.rooms++ < kMaxRoomRounds;
   if (again && MakeRoom(1, reaped_before, attempts.rooms == 1)) return nullptr;
   return NoRoom(request.range, "the cache holds as many regions as it may");
@@ -135,6 +144,8 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
   region.use.exact = request.exact;
   region.use.watched = extent.coverage != Coverage::kNone;
   region.use.shared = on && (watched || (trusted && !extent.passing));
+  region.use.fast = region.use.shared && !request.exact;
+  region.use.trusted = region.use.shared && !watched;
   region.use.kept =
       region.use.shared && (!request.exact || options_.idle_remote == IdleRemote::kKeep);
   Plan plan{pages, request.access, pages};
@@ -142,11 +153,20 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
     const std::uint64_t room = max_idle_bytes_ - std::min(max_idle_bytes_, stats_.idle_bytes);
     plan = PlanUnion(
         index_, pages, request.access,
-        {extent.range, limits_.max_region_bytes, room, options_.max_union_waste, extent.page_size});
+        {extent.range, limits_.max_region_bytes, room, options_.max_union_waste, extent.page_size},
+        [this](const Region& other) {
+          mutex_.AssertHeld();
+          return LeasesOnLocked(other) != 0;
+        });
   }
   if (OverHeldLocked(plan.range.size())) plan = {pages, request.access, pages};
   if (OverHeldLocked(plan.range.size())) return Verdict::kTooManyBytes;
   if (stats_.regions >= max_regions_) return Verdict::kTooManyRegions;
+  if (region.use.kept && kept_bytes_ + plan.range.size() > max_idle_bytes_) {
+    if (!pressure_) return Verdict::kPressure;
+    pressed_ = Clock::now();
+  }
+  if (!hits_.slab().Enter(region)) return Verdict::kNoIds;
 
   attempts.is_union = plan.range != pages || plan.access != request.access;
   region.range = plan.range;
@@ -160,7 +180,8 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
   index_.pending().Insert(region);
   ++stats_.regions;
   stats_.bytes += plan.range.size();
-  flying_bytes_ += plan.range.size();
+  if (region.use.kept) kept_bytes_ += plan.range.size();
+  AccountLocked(region, Account::kFlying);
   return Verdict::kPublished;
 }
 
@@ -201,13 +222,13 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
   {
     const NoAllocationLock lock(mutex_);
     region.set.unlink();
-    flying_bytes_ -= region.range.size();
     collided = region.state == RegionState::kCollided;
     if (registration.ok()) {
       ++stats_.registrations;
       region.registration = std::move(*registration);
       region.Apply(RegionEvent::kRegistered);
       if (collided) {
+        if (region.use.kept) kept_bytes_ -= region.range.size();
         BuryLocked(region);
       } else {
         GoLiveLocked(region);
@@ -216,6 +237,9 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       region.Apply(RegionEvent::kFailed);
       --stats_.regions;
       stats_.bytes -= region.range.size();
+      if (region.use.kept) kept_bytes_ -= region.range.size();
+      AccountLocked(region, Account::kNone);
+      hits_.slab().Leave(region);
     }
     region.flight = nullptr;
     if (!collided) {
@@ -237,10 +261,27 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
   return collided ? nullptr : made;
 }
 
+// Lets the record say what the region is. From here on it can be hit, if it is fast.
+void CacheCore::ShowLocked(const Region& region) {
+  using namespace record_state;
+  Record& record = hits_.slab().record(region.id);
+  const RegistrationKeys& keys = region.registration.keys.front();
+  record.start.store(region.range.start, std::memory_order_relaxed);
+  record.size.store(region.range.size(), std::memory_order_relaxed);
+  record.lkey.store(keys.lkey, std::memory_order_relaxed);
+  record.rkey.store(keys.rkey, std::memory_order_relaxed);
+  const auto rights = static_cast<std::uint32_t>(region.access);
+  const std::uint32_t trusted = region.use.trusted ? kTrusted : 0;
+  record.state.store(region.use.fast ? kLive | trusted | rights : kCounted,
+                     std::memory_order_release);
+}
+
 void CacheCore::GoLiveLocked(Region& region) {
-  region.holders = 1;
-  stats_.held_bytes += region.range.size();
+  ++hits_.slab().ledger(region.id);
+  AccountLocked(region, Account::kHeld);
   ++stats_.leases;
+  if (region.use.kept) clock_.push_back(region);
+  ShowLocked(region);
   if (!region.use.shared) {
     if (options_.mode == Mode::kOn) ++stats_.unwatched;
     index_.aside().Insert(region);

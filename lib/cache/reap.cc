@@ -7,13 +7,15 @@
 
 namespace linchpin::internal {
 
-bool CacheCore::ReapOne() {
+bool CacheCore::ReapOne(const Range& range) {
   Region* region = nullptr;
   {
     const NoAllocationLock lock(mutex_);
-    if (graves_.empty()) return false;
-    region = &graves_.front();
-    graves_.pop_front();
+    const auto grave = std::find_if(graves_.begin(), graves_.end(),
+                                    [&](const Region& dead) { return dead.range.Overlaps(range); });
+    if (grave == graves_.end()) return false;
+    region = &*grave;
+    graves_.erase(grave);
     reaping_.push_back(*region);
     const auto lag =
         std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - region->died);
@@ -26,7 +28,8 @@ bool CacheCore::ReapOne() {
     reaping_.erase(reaping_.iterator_to(*region));
     --stats_.regions;
     stats_.bytes -= region->range.size();
-    stats_.deferred_bytes -= region->range.size();
+    AccountLocked(*region, Account::kNone);
+    hits_.slab().Leave(*region);
     if (reaped) {
       ++stats_.deregistrations;
     } else {
@@ -76,21 +79,41 @@ void CacheCore::LendAHand() {
       const NoAllocationLock lock(mutex_);
       behind = stats_.deferred_bytes > kMaxDeferredBytes || graves_.size() > kMaxDeferredRegions;
     }
+    if (behind) FlushLimbo();
     behind = behind && ReapOne();
+  }
+}
+
+// Waits until there is something for the reaper to do. Returns: false when there never will be.
+bool CacheCore::WaitForWorkLocked() {
+  for (;;) {
+    RelievePressureLocked();
+    const bool full = ending_ || limbo_.size() >= kLimboBatch;
+    if (!graves_.empty() || (!limbo_.empty() && (full || Clock::now() >= limbo_due_))) return true;
+    if (ending_ && stats_.regions == 0) return false;
+    const bool relief = pressure_ && kept_bytes_ <= max_idle_bytes_;
+    if (limbo_.empty() && !relief) {
+      work_.Wait(mutex_);
+    } else {
+      work_.WaitUntil(mutex_, limbo_.empty() ? pressed_ + kPressureTime : limbo_due_);
+    }
   }
 }
 
 void CacheCore::Reaper() {
   bool orphaned = false;
-  bool done = false;
-  while (!done) {
+  bool more = true;
+  while (more) {
+    bool flush = false;
     {
       const NoAllocationLock lock(mutex_);
-      while (graves_.empty() && !(ending_ && stats_.regions == 0)) work_.Wait(mutex_);
-      done = graves_.empty();
+      more = WaitForWorkLocked();
+      flush = !limbo_.empty() &&
+              (ending_ || limbo_.size() >= kLimboBatch || Clock::now() >= limbo_due_);
       orphaned = orphaned_;
     }
-    if (!done) ReapOne();
+    if (flush) FlushLimbo();
+    ReapOne();
   }
   if (!orphaned) return;
   monitor_->RemoveListener(this);

@@ -19,6 +19,8 @@
 
 namespace linchpin::internal {
 
+using RegionId = std::uint32_t;  // Its number in the cache's slab; 0 for none.
+
 // A registration under way. Those who want memory it covers wait here, on this flight alone, with
 // the cache's mutex released. All fields are guarded by the mutex of the cache.
 struct Flight {
@@ -38,14 +40,20 @@ struct RegionUse {
   bool exact = false;    // Has remote rights: serves exactly its bytes and rights.
   bool shared = false;   // Acquire may find it: more than one lease may hold it.
   bool kept = false;     // Stays registered when idle. Implies shared.
+  bool fast = false;     // May be hit without the mutex: shared and not exact.
+  bool trusted = false;  // Nobody watches it; the application says when it changes.
   bool watched = false;  // Its lease hears of changes, at least of the mapping.
 };
 
-// All fields are guarded by the mutex of the cache, but that range, access, use and registration do
-// not change from Live to the region's end, so who holds a lease may read them.
+// What a region's bytes count as in the statistics.
+enum class Account : std::uint8_t { kNone, kFlying, kIdle, kHeld, kDeferred };
+
+// All fields are guarded by the mutex of the cache, but that id, range, access, use and
+// registration do not change from Live to the region's end, so who holds a lease may read them.
 //
 //   in `set`   the index: pending, a shelf, exact, or aside; nowhere when Dead or Leaked
-//   in `list`  the clock when Live, kept and idle; the graves when Dead; in reaping or leaked after
+//   in `list`  the clock when Live and kept; limbo while retiring; the graves when Dead; in reaping
+//              or leaked after
 struct Region {
   using SetHook =
       boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
@@ -58,6 +66,7 @@ struct Region {
     state = next;
   }
 
+  RegionId id = 0;  // From its publication until it is deregistered.
   Range range;
   Access access = Access::kLocalRead;
   RegionUse use;
@@ -65,9 +74,10 @@ struct Region {
   Registration registration;
 
   RegionState state = RegionState::kRegistering;
-  std::uint64_t holders = 0;  // Leases.
-  bool used = false;          // Hit since the clock's hand last passed.
-  Range changed;              // The hull of what changed under it; empty if nothing did.
+  Account account = Account::kNone;
+  bool retiring = false;  // Live, and out of the cache: whether it is held will be known soon.
+  bool used = false;      // Hit since the clock's hand last passed.
+  Range changed;          // The hull of what changed under it; empty if nothing did.
   std::chrono::steady_clock::time_point died;
   std::uint64_t burial = 0;        // Its number, once Dead.
   std::shared_ptr<Flight> flight;  // While Registering or Collided.

@@ -95,9 +95,8 @@ void RegionIndex::CheckInvariants() {
                    region.state == RegionState::kCollided);
   }
   for (const Region& region : aside_.all()) {
-    LINCHPIN_CHECK(region.holders > 0);
     LINCHPIN_CHECK(region.state == RegionState::kStale ||
-                   (region.state == RegionState::kLive && !region.use.shared));
+                   (region.state == RegionState::kLive && (!region.use.shared || region.retiring)));
   }
 }
 

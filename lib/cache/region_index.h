@@ -86,7 +86,8 @@ class Shelf {
 //   pending  Registering or Collided
 //   shelves  Live, shared, local: a shelf for each combination of rights, ordering, on-demand-ness
 //   exact    Live, shared, with remote rights
-//   aside    Live but not shared, or Stale: found by no Acquire, but told when its mapping changes
+//   aside    Live but not shared, or retiring, or Stale: found by no Acquire, but told when its
+//   mapping changes
 class RegionIndex {
  public:
   static constexpr std::size_t kShelves = 16;

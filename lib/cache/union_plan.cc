@@ -31,7 +31,8 @@ void Grow(Plan& plan, const Range& before, const Range& request, const PlanLimit
 
 }  // namespace
 
-Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const PlanLimits& limits) {
+Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const PlanLimits& limits,
+               absl::FunctionRef<bool(const Region&)> held) {
   Plan plan{request, access, request};
   const std::uint64_t largest = LargestUnion(request, limits);
   Range before;                // The hull of the regions merged.
@@ -48,10 +49,11 @@ Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const Pl
           merged != plan.range || (region.access & ~plan.access) != Access::kLocalRead;
       if (!adds || !limits.extent.Contains(merged)) return;
       if (merged.size() > (upgrade ? limits.max_region_bytes : largest)) return;
-      const bool could_double = region.holders == 0 || region.range.size() <= largest / 2;
+      const bool is_held = held(region);
+      const bool could_double = !is_held || region.range.size() <= largest / 2;
       if (!upgrade && !could_double) return;
       before = before.empty() ? region.range : Hull(before, region.range);
-      if (region.holders > 0) held_bytes = std::max(held_bytes, region.range.size());
+      if (is_held) held_bytes = std::max(held_bytes, region.range.size());
       upgrades = upgrades || upgrade;
       plan = {merged, plan.access | region.access, Hull(plan.asked, region.asked)};
       grew = true;

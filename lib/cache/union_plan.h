@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
+
 #include "lib/cache/region_index.h"
 #include "linchpin/access.h"
 #include "linchpin/range.h"
@@ -39,6 +41,8 @@ struct PlanLimits {
 // A request for more rights within a region plans that whole region with both rights.
 //
 // Requires: the cache's mutex is held; no region serves the request. Allocates nothing.
-Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const PlanLimits& limits);
+// `held` says whether somebody holds a region.
+Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const PlanLimits& limits,
+               absl::FunctionRef<bool(const Region&)> held);
 
 }  // namespace linchpin::internal

@@ -1,0 +1,148 @@
+// Counting exactly. A hit counts in its thread's column, so the cache does not know at once whether
+// a region is idle. Where it must know (to evict, to drain, to close) it closes the gate of the
+// hits, waits for those that are under way, and folds the columns into the ledger: from then on
+// every acquire and release takes the mutex, until the gate is opened again.
+#include <algorithm>
+#include <utility>
+
+#include "lib/cache/cache_core.h"
+
+namespace linchpin::internal {
+
+void CacheCore::EnterExact() {
+  {
+    const NoAllocationLock lock(mutex_);
+    if (exact_users_++ > 0) {
+      while (!exact_) changed_.Wait(mutex_);
+      return;
+    }
+    hits_.columns().CloseGate();
+  }
+  hits_.columns().AwaitQuiet();
+  const NoAllocationLock lock(mutex_);
+  FoldLocked();
+  exact_ = true;
+  changed_.NotifyAll();
+}
+
+void CacheCore::LeaveExact() {
+  if (--exact_users_ > 0) return;
+  exact_ = false;
+  hits_.columns().OpenGate();
+}
+
+// Counts exactly from now on, until the reaper finds that the pressure is gone.
+void CacheCore::KeepExactUnderPressure() {
+  EnterExact();
+  const NoAllocationLock lock(mutex_);
+  pressed_ = Clock::now();
+  if (std::exchange(pressure_, true)) LeaveExact();
+  work_.NotifyOne();
+}
+
+void CacheCore::RelievePressureLocked() {
+  if (!pressure_ || kept_bytes_ > max_idle_bytes_ || Clock::now() - pressed_ < kPressureTime)
+    return;
+  pressure_ = false;
+  LeaveExact();
+}
+
+// Requires: nobody is in a section of a column, and nobody gets in.
+void CacheCore::FoldLocked() {
+  Slab& slab = hits_.slab();
+  hits_.columns().ForEach([&](Column& column) {
+    mutex_.AssertHeld();
+    const RegionId end = std::min(slab.end(), column.ids.load(std::memory_order_acquire));
+    for (RegionId id = 1; id < end; ++id) {
+      Count& count = column.counts[id];
+      const std::uint32_t acquired = count.acquired.load(std::memory_order_relaxed);
+      const std::uint32_t released = count.released.load(std::memory_order_relaxed);
+      if (acquired == 0 && released == 0) continue;
+      count.acquired.store(0, std::memory_order_relaxed);
+      count.released.store(0, std::memory_order_relaxed);
+      const std::uint32_t leases = slab.ledger(id) += acquired - released;
+      Region* const region = slab.region(id);
+      if (region == nullptr || region->state != RegionState::kLive || region->retiring) continue;
+      region->used = region->used || acquired != 0;
+      AccountLocked(*region, leases == 0 ? Account::kIdle : Account::kHeld);
+    }
+  });
+}
+
+std::uint32_t CacheCore::LeasesOnLocked(const Region& region) const {
+  const std::uint32_t counted = hits_.slab().ledger(region.id);
+  return exact_ ? counted : counted + hits_.columns().Sum(region.id);
+}
+
+// Adds to `stats` what the columns count and no fold has brought to the ledger yet.
+void CacheCore::CountFastLocked(CacheStats& stats) const {
+  const Slab& slab = hits_.slab();
+  RegionId end = 0;
+  hits_.columns().ForEach([&](const Column& column) {
+    stats.leases -= column.releases.load(std::memory_order_acquire);
+    stats.hits += column.hits.load(std::memory_order_relaxed);
+    stats.leases += column.hits.load(std::memory_order_relaxed);
+    end = std::max(end, column.ids.load(std::memory_order_acquire));
+  });
+  for (RegionId id = 1; !exact_ && id < std::min(slab.end(), end); ++id) {
+    const Region* const region = slab.region(id);
+    const bool counts = region != nullptr && region->use.fast && !region->retiring;
+    if (!counts || region->state != RegionState::kLive) continue;
+    const bool idle = LeasesOnLocked(*region) == 0;
+    if (region->account == (idle ? Account::kHeld : Account::kIdle)) {
+      (idle ? stats.held_bytes : stats.idle_bytes) -= region->range.size();
+      (idle ? stats.idle_bytes : stats.held_bytes) += region->range.size();
+    }
+  }
+}
+
+std::uint64_t& CacheCore::BytesOfLocked(Account account) {
+  switch (account) {
+    case Account::kIdle:
+      return stats_.idle_bytes;
+    case Account::kHeld:
+      return stats_.held_bytes;
+    case Account::kDeferred:
+      return stats_.deferred_bytes;
+    default:
+      return flying_bytes_;
+  }
+}
+
+void CacheCore::AccountLocked(Region& region, Account account) {
+  const std::uint64_t bytes = region.range.size();
+  if (region.account != Account::kNone) BytesOfLocked(region.account) -= bytes;
+  if (account != Account::kNone) BytesOfLocked(account) += bytes;
+  region.account = account;
+}
+
+// What follows from a lease given back on the id, if it was the last. By now the id may be another
+// region's, which is then looked after for nothing.
+void CacheCore::LookAfterLocked(RegionId id) {
+  Region* const region = hits_.slab().region(id);
+  if (region == nullptr || region->retiring) return;
+  const bool live = region->state == RegionState::kLive;
+  if (live && region->use.fast && !exact_) {
+    const bool idle = hits_.slab().ledger(id) == 0;
+    AccountLocked(*region, idle ? Account::kIdle : Account::kHeld);
+    return;
+  }
+  if (LeasesOnLocked(*region) != 0) return;
+  if (region->state == RegionState::kStale) {
+    region->Apply(RegionEvent::kLastRelease);
+    --stats_.stale_regions;
+    BuryLocked(*region);
+    return;
+  }
+  if (!live) return;
+  region->Apply(RegionEvent::kLastRelease);
+  AccountLocked(*region, Account::kIdle);
+  if (region->use.kept && !ending_ && region->range.size() <= max_idle_bytes_) {
+    clock_.splice(clock_.end(), clock_, clock_.iterator_to(*region));
+    EvictToLocked(max_idle_bytes_);
+  } else {
+    RetireLocked(*region);
+  }
+}
+
+}  // namespace linchpin::internal

@@ -1,0 +1,79 @@
+// HintIndex: from an address to the id of the region that probably serves it, without a lock.
+//
+// Only a hint. Whoever asks checks the answer against the record of that id, so an old or a wrong
+// one costs a look into the real index and nothing else; that is why nothing here needs an order, a
+// version, or to be taken back when a region goes.
+//
+//   top[address >> 39] -> block[(address >> 21) % 2^18] -> an id, or a leaf[(address >> 12) % 512]
+//
+// A leaf is made where two regions share 2 MiB. Blocks and leaves stay until the cache goes.
+//
+// Thread-safety: all calls may be made at once from any threads.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/base/sparse_map.h"
+#include "lib/cache/slab.h"
+#include "linchpin/range.h"
+
+namespace linchpin::internal {
+
+class HintIndex final {
+ public:
+  explicit HintIndex(const Slab& slab) : slab_(slab) {}
+  ~HintIndex();
+  HintIndex(const HintIndex&) = delete;
+  HintIndex& operator=(const HintIndex&) = delete;
+
+  // Returns: an id that was once set for the address, or 0.
+  RegionId Find(std::uintptr_t address) const {
+    if (address >> kAddressBits != 0) return 0;
+    const Block* const block = top_[address >> kTopShift].load(std::memory_order_acquire);
+    if (block == nullptr) return 0;
+    const std::uintptr_t entry =
+        (*block)[(address >> kBlockShift) % kBlockEntries].load(std::memory_order_acquire);
+    if (entry % 2 == 0) return static_cast<RegionId>(entry >> 1);
+    return LeafOf(entry)->ids[(address >> kLeafShift) % kLeafEntries].load(
+        std::memory_order_relaxed);
+  }
+
+  // Makes `id` the answer for the range, or for a part of it that holds its first page, where the
+  // range is very long. May allocate; does nothing when the kernel gives no memory.
+  // Requires: no lock is held.
+  void Set(Range range, RegionId id);
+
+ private:
+  static constexpr int kAddressBits = 47;
+  static constexpr int kTopShift = 39;
+  static constexpr int kBlockShift = 21;
+  static constexpr int kLeafShift = 12;
+  static constexpr std::size_t kTopEntries = std::size_t{1} << (kAddressBits - kTopShift);
+  static constexpr std::size_t kBlockEntries = std::size_t{1} << (kTopShift - kBlockShift);
+  static constexpr std::size_t kLeafEntries = std::size_t{1} << (kBlockShift - kLeafShift);
+
+  // An id << 1, or the address of a leaf | 1, or 0.
+  using Entry = std::atomic<std::uintptr_t>;
+  using Block = std::array<Entry, kBlockEntries>;
+  struct Leaf {
+    std::array<std::atomic<RegionId>, kLeafEntries> ids{};
+    Leaf* next = nullptr;
+  };
+
+  static Leaf* LeafOf(std::uintptr_t entry) { return reinterpret_cast<Leaf*>(entry - 1); }
+
+  Block* MakeBlock(std::size_t at);
+  void SetEntry(Entry& entry, Range span, Range range, RegionId id);
+  bool MakeLeaf(Entry& entry, std::uintptr_t& seen);
+  bool Lives(RegionId id, Range span) const;
+
+  const Slab& slab_;
+  std::array<std::atomic<Block*>, kTopEntries> top_{};
+  std::array<SparseMap, kTopEntries> maps_;  // Written by who makes the block.
+  std::atomic<Leaf*> leaves_{nullptr};
+};
+
+}  // namespace linchpin::internal

@@ -1,0 +1,86 @@
+// Slab: what each region has under its number, its id, in arrays. A region has its id from the
+// moment it is published until it is deregistered; then the next may have it.
+//
+//   record   32 bytes, all that a hit reads. Type-stable: may be read at any time, by anyone
+//   ledger   leases on the region that no column counts: those taken or given back under the mutex
+//   region   the Region, or null
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+#include "lib/base/sparse_map.h"
+#include "lib/cache/region.h"
+
+namespace linchpin::internal {
+
+// Written under the cache's mutex, `state` last, with release order. Start, size and keys change
+// only while no lease can be on the id.
+struct Record {
+  std::atomic<std::uintptr_t> start;
+  std::atomic<std::size_t> size;
+  std::atomic<std::uint32_t> state;
+  std::atomic<std::uint32_t> lkey;
+  std::atomic<std::uint32_t> rkey;
+};
+static_assert(sizeof(Record) == 32);
+
+// Record::state: one of these, or 0, with the region's rights beside kLive.
+//
+//   0         free, or in limbo: not to be had, and whoever still has it may let go on its own
+//   kLive     to be had, without a lock
+//   kDoomed   not to be had; who lets go tells the cache, because it may have been the last
+//   kCounted  all its leases are in the ledger: to be had and let go under the mutex alone
+namespace record_state {
+inline constexpr std::uint32_t kLive = 1U << 31;
+inline constexpr std::uint32_t kDoomed = 1U << 30;
+inline constexpr std::uint32_t kCounted = 1U << 29;
+inline constexpr std::uint32_t kTrusted = 1U << 28;  // Beside kLive: needs no look for changes.
+}  // namespace record_state
+
+class Slab final {
+ public:
+  static constexpr std::uint64_t kMaxIds = 1U << 23;
+
+  // Reserves room for `ids`, or, where address space is short, for as many as there is room for.
+  absl::Status Reserve(std::uint64_t ids);
+
+  // Opens room for more ids. Returns: false when the kernel refuses, or there are `capacity`.
+  // Requires: no lock of the monitor's reader is held; one call at a time.
+  bool Grow();
+
+  std::uint64_t capacity() const { return capacity_; }
+  // Ids below this have been used.
+  RegionId end() const { return end_.load(std::memory_order_acquire); }
+
+  Record& record(RegionId id) const { return records_[id]; }
+
+  // The rest is guarded by the cache's mutex.
+  std::uint32_t& ledger(RegionId id) const { return ledger_[id]; }
+  Region* region(RegionId id) const {
+    const std::uintptr_t slot = regions_[id];
+    return slot % 2 == 0 ? reinterpret_cast<Region*>(slot) : nullptr;
+  }
+
+  // Returns: whether it was given an id; if not, Grow first.
+  bool Enter(Region& region);
+  void Leave(Region& region);
+
+ private:
+  SparseMap record_map_;
+  SparseMap ledger_map_;
+  SparseMap region_map_;
+  Record* records_ = nullptr;
+  std::uint32_t* ledger_ = nullptr;
+  std::uintptr_t* regions_ = nullptr;  // A Region*, or, of a free id: the next free one << 1 | 1.
+
+  std::uint64_t capacity_ = 0;
+  std::atomic<RegionId> open_{0};  // Ids below this are open.
+  std::atomic<RegionId> end_{1};
+  RegionId free_ = 0;
+};
+
+}  // namespace linchpin::internal
