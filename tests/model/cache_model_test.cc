@@ -3,6 +3,7 @@
 // So "stale" is a comparison of numbers, and needs no device.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -11,8 +12,10 @@
 
 #include "gtest/gtest.h"
 
+#include "lib/base/check.h"
 #include "linchpin/cache.h"
 #include "linchpin/monitor.h"
+#include "tests/model/settings.h"
 #include "tests/testing/fake_registrar.h"
 #include "tests/testing/memory.h"
 #include "tests/testing/pins.h"
@@ -25,14 +28,16 @@ constexpr std::size_t kPages = 48;
 // The model: what each registration must have seen, and what each lease was promised.
 class Model {
  public:
-  Model(std::uint32_t seed, CacheOptions options) : random_(seed), options_(std::move(options)) {
+  Model(std::uint32_t seed, CacheOptions options, Memory memory)
+      : random_(seed), options_(std::move(options)), kind_(memory) {
+    if (kind_ == Memory::kUnwatched) Share();
     options_.monitor = monitor_;
     registrar_->OnRegister([this](Range range, Access) { return BeforeRegister(range); });
     cache_ = *RegistrationCache::Create(registrar_, options_);
   }
 
   void Step() {
-    switch (Draw(20)) {
+    switch (Draw(21)) {
       case 0:
       case 1:
         return ChangeSomething();
@@ -40,6 +45,8 @@ class Model {
         return Trim();
       case 3:
         return InvalidateSomething();
+      case 20:
+        return FenceSomething();
       case 4:
       case 5:
       case 6:
@@ -54,7 +61,13 @@ class Model {
     cache_->CheckInvariantsForTest();
     const CacheStats stats = cache_->stats();
     ASSERT_EQ(stats.leases, leases_.size());
-    ASSERT_LE(stats.idle_bytes, options_.max_idle_bytes);
+    ASSERT_LE(stats.idle_bytes, MayKeep() ? options_.max_idle_bytes : 0);
+    if (options_.max_held_bytes != 0) {
+      ASSERT_LE(stats.held_bytes, options_.max_held_bytes);
+    }
+    if (options_.max_regions != 0) {
+      ASSERT_LE(registrar_->registered_count(), options_.max_regions);
+    }
     for (const auto& [number, held] : leases_) {
       ASSERT_TRUE(registrar_->IsAlive(held.lease.lkey())) << "a held region was deregistered";
       const bool must = VersionsOf(held.lease.range()) != held.versions;
@@ -84,6 +97,19 @@ class Model {
   };
 
   std::size_t Draw(std::size_t below) { return random_() % below; }
+
+  // The manual monitor watches nothing that is shared.
+  void Share() {
+    constexpr int kShared = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED;
+    void* const shared =
+        mmap(memory_.data(), memory_.size(), PROT_READ | PROT_WRITE, kShared, -1, 0);
+    LINCHPIN_CHECK(shared == memory_.data());
+  }
+
+  bool MayKeep() const {
+    return options_.mode == Mode::kOn &&
+           (kind_ == Memory::kWatched || options_.unwatched == Unwatched::kTrust);
+  }
 
   Range DrawRange() {
     const std::size_t start = Draw(memory_.size() - 1);
@@ -152,6 +178,7 @@ class Model {
   void CheckPromise(const Lease& lease, const Range& range, Access access) {
     ASSERT_EQ(lease.range(), range);
     ASSERT_EQ(lease.state(), LeaseState::kValid) << "a stale region was handed out";
+    ASSERT_TRUE(MayKeep() || !lease.cached());
     bool found = false;
     for (const Registration& made : registrar_->registered()) {
       if (made.keys[0].lkey != lease.lkey()) continue;
@@ -184,6 +211,23 @@ class Model {
     Remember(range);
   }
 
+  // Refused while a lease holds what is registered of it; else nothing of it is left on the device.
+  void FenceSomething() {
+    const Range range = DrawRange();
+    const bool held = std::any_of(leases_.begin(), leases_.end(), [&](const auto& entry) {
+      return entry.second.lease.registered().Overlaps(range);
+    });
+    const absl::Status fenced = cache_->Fence(reinterpret_cast<void*>(range.start), range.size(),
+                                              held ? absl::ZeroDuration() : absl::Seconds(30));
+    Remember(range);
+    ASSERT_EQ(fenced.code(), held ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kOk)
+        << fenced;
+    if (held) return;
+    for (const Registration& made : registrar_->registered()) {
+      ASSERT_FALSE(made.range.Overlaps(range)) << "the device can still reach it";
+    }
+  }
+
   void Remember(const Range& range) {
     for (auto& [number, held] : leases_) {
       if (!held.lease.registered().Overlaps(range)) continue;
@@ -200,6 +244,7 @@ class Model {
 
   std::mt19937 random_;
   CacheOptions options_;
+  const Memory kind_;
   Mapped memory_{kPages * kPage};
   std::vector<int> versions_ = std::vector<int>(kPages);
   bool failing_ = true;
@@ -212,23 +257,14 @@ class Model {
 
 class CacheModel : public ::testing::TestWithParam<int> {};
 
-CacheOptions OptionsOf(int kind) {
-  CacheOptions options;
-  options.max_idle_bytes = 24 * kPage;
-  if (kind == 1) options.mode = Mode::kOff;
-  if (kind == 2) options.idle_remote = IdleRemote::kKeep;
-  if (kind == 3) options.max_regions = 6;
-  if (kind == 4) options.max_union_waste = 0;
-  return options;
-}
-
 TEST_P(CacheModel, HoldsUnderRandomOperations) {
   const char* given = std::getenv("LINCHPIN_TEST_SEED");
   const std::uint32_t seed = given != nullptr
                                  ? static_cast<std::uint32_t>(std::strtoul(given, nullptr, 0))
                                  : std::random_device()();
   std::printf("seed %u; repeat with LINCHPIN_TEST_SEED=%u\n", seed, seed);
-  Model model(seed, OptionsOf(GetParam()));
+  const Setting setting = SettingOf(GetParam(), seed);
+  Model model(seed, setting.options, setting.memory);
   for (int step = 0; step < 6000; ++step) {
     ASSERT_NO_FATAL_FAILURE(model.Step()) << "step " << step;
     ASSERT_NO_FATAL_FAILURE(model.CheckAll()) << "step " << step;
@@ -243,7 +279,7 @@ TEST_P(CacheModel, HoldsUnderRandomOperations) {
   ASSERT_NO_FATAL_FAILURE(model.Finish());
 }
 
-INSTANTIATE_TEST_SUITE_P(Options, CacheModel, ::testing::Range(0, 5));
+INSTANTIATE_TEST_SUITE_P(Options, CacheModel, ::testing::Range(0, kSettings));
 
 }  // namespace
 }  // namespace linchpin::testing

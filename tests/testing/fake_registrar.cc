@@ -31,6 +31,12 @@ absl::Status FakeRegistrar::Deregister(Registration& registration) {
     --failing_deregistrations_;
     return absl::InternalError("told to fail");
   }
+  EndHook hook;
+  {
+    const MutexLock lock(mutex_);
+    hook = end_hook_;
+  }
+  if (hook) hook(registration.range);
   const MutexLock lock(mutex_);
   LINCHPIN_CHECK(alive_.erase(registration.handle) == 1);  // Never twice.
   registration.handle = 0;
@@ -40,6 +46,11 @@ absl::Status FakeRegistrar::Deregister(Registration& registration) {
 void FakeRegistrar::OnRegister(Hook hook) {
   const MutexLock lock(mutex_);
   hook_ = std::move(hook);
+}
+
+void FakeRegistrar::OnDeregister(EndHook hook) {
+  const MutexLock lock(mutex_);
+  end_hook_ = std::move(hook);
 }
 
 std::vector<Registration> FakeRegistrar::registered() const {

@@ -16,6 +16,7 @@ namespace linchpin::testing {
 class FakeRegistrar final : public Registrar {
  public:
   using Hook = std::function<absl::Status(Range, Access)>;
+  using EndHook = std::function<void(Range)>;
 
   absl::StatusOr<Registration> Register(Range range, Access access) override;
   absl::Status Deregister(Registration& registration) override;
@@ -23,6 +24,7 @@ class FakeRegistrar final : public Registrar {
 
   // Called before each registration, with no lock held; what it returns is the answer if not OK.
   void OnRegister(Hook hook);
+  void OnDeregister(EndHook hook);  // Called before each deregistration, with no lock held.
   void FailDeregistrations(int count) { failing_deregistrations_ = count; }
   void set_limits(const RegistrarLimits& limits) { limits_ = limits; }
 
@@ -39,6 +41,7 @@ class FakeRegistrar final : public Registrar {
   std::atomic<int> failing_deregistrations_ = 0;
   mutable Mutex mutex_;
   Hook hook_ ABSL_GUARDED_BY(mutex_);
+  EndHook end_hook_ ABSL_GUARDED_BY(mutex_);
   std::uint64_t next_handle_ ABSL_GUARDED_BY(mutex_) = 1;
   std::map<std::uint64_t, Registration> alive_ ABSL_GUARDED_BY(mutex_);
 };

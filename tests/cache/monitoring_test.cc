@@ -1,0 +1,115 @@
+// What the cache asks of its monitor, and what it makes of the answers.
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tests/cache/fixture.h"
+
+namespace linchpin::testing {
+namespace {
+
+// Finds what it is told to find, and tells of changes no sooner than it must: when someone settles.
+class LateMonitor final : public MemoryMonitor {
+ public:
+  // What Watch() finds from now on, on whole pages.
+  void Find(Coverage coverage, bool passing) {
+    coverage_ = coverage;
+    passing_ = passing;
+  }
+
+  // As when a thread unmaps `range`: it goes on before any listener has been told.
+  void Happen(Range range) {
+    const MutexLock lock(mutex_);
+    untold_.push_back(range);
+  }
+
+  void AddListener(Listener* listener) override { listener_ = listener; }
+  void RemoveListener(Listener* listener) override {
+    if (listener_ == listener) listener_ = nullptr;  // Not when a new cache took its place.
+  }
+  WatchedExtent Watch(Range range, bool) override {
+    WatchedExtent extent;
+    extent.range = {range.start & ~(kPage - 1), (range.end + kPage - 1) & ~(kPage - 1)};
+    extent.uniform = true;
+    extent.coverage = coverage_;
+    extent.passing = passing_;
+    return extent;
+  }
+  void Forget(Range) override {}
+  void Settle() override {
+    std::vector<Range> untold;
+    {
+      const MutexLock lock(mutex_);
+      untold.swap(untold_);
+    }
+    for (const Range& range : untold) listener_->OnChanged(range);
+  }
+  absl::Status status() const override { return absl::OkStatus(); }
+
+ private:
+  Coverage coverage_ = Coverage::kAll;
+  bool passing_ = false;
+  Listener* listener_ = nullptr;
+  Mutex mutex_;
+  std::vector<Range> untold_ ABSL_GUARDED_BY(mutex_);
+};
+
+class Monitoring : public CacheFixture {
+ protected:
+  void Make(CacheOptions options = {}) {
+    options.monitor = late_;
+    CacheFixture::Make(options);
+  }
+
+  std::shared_ptr<LateMonitor> late_ = std::make_shared<LateMonitor>();
+};
+
+TEST_F(Monitoring, ALeaseIsStaleAsSoonAsAnotherThreadHasUnmapped) {
+  Make();
+  const Mapped memory(2 * kPage);
+  const Lease gone = Get(memory.data(), kPage, kWrite);
+  const Lease stays = Get(memory.data() + kPage, kPage, kWrite);
+  std::thread([&] { late_->Happen(RangeAt(memory.data(), kPage)); }).join();
+  EXPECT_EQ(gone.state(), LeaseState::kStale);
+  EXPECT_EQ(stays.state(), LeaseState::kValid);
+}
+
+TEST_F(Monitoring, WhatAnotherThreadHasUnmappedIsHitByNobody) {
+  Make();
+  const Mapped memory(kPage);
+  const std::uint32_t lkey = Get(memory.data(), kPage, kWrite).lkey();
+  std::thread([&] { late_->Happen(RangeAt(memory.data(), kPage)); }).join();
+  EXPECT_NE(Get(memory.data(), kPage, kWrite).lkey(), lkey);
+}
+
+TEST_F(Monitoring, WhatIsUnwatchedForGoodIsKeptOnTrust) {
+  for (const Coverage coverage : {Coverage::kNone, Coverage::kMappingChanges}) {
+    Make({.unwatched = Unwatched::kTrust});
+    late_->Find(coverage, false);
+    const Mapped memory(kPage);
+    const Lease lease = Get(memory.data(), kPage, kWrite);
+    EXPECT_TRUE(lease.cached());
+    EXPECT_EQ(Get(memory.data(), kPage, kWrite).lkey(), lease.lkey());
+  }
+}
+
+// Trust is the application's word for what changes later, not for what changed a moment ago.
+TEST_F(Monitoring, WhatIsUnwatchedForAWhileIsNotKeptEvenOnTrust) {
+  for (const Coverage coverage : {Coverage::kNone, Coverage::kMappingChanges}) {
+    Make({.unwatched = Unwatched::kTrust});
+    const Mapped memory(kPage);
+    late_->Find(coverage, true);
+    Lease lease = Get(memory.data(), kPage, kWrite);
+    const std::uint32_t lkey = lease.lkey();
+    EXPECT_FALSE(lease.cached());
+    EXPECT_NE(Get(memory.data(), kPage, kWrite).lkey(), lkey);
+    lease = Lease();
+    EXPECT_EQ(cache_->stats().idle_bytes, 0u);
+    EXPECT_TRUE(WaitFor("not kept", [&] { return registrar_->registered_count() == 0; }));
+    late_->Find(coverage, false);
+    EXPECT_TRUE(Get(memory.data(), kPage, kWrite).cached()) << "the while is over";
+  }
+}
+
+}  // namespace
+}  // namespace linchpin::testing
