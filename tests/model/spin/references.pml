@@ -17,6 +17,8 @@
    Variants that hold:
      -DADOPT       a thread may leave its column, under the lock, and adopt the free one.
      -DFOLD        a thread may fold its column into the free one, under the lock.
+     -DCLAIM       a thread claims its column when it begins, and a sum ends at the bound of the
+                   columns claimed so far, which it reads once, before the first counter.
      -DWEAK_STORES the lock does not drain, and `acquired` may overtake older stores.
    Variants that are broken:
      -DBREAK_NO_BARRIER           the remover sums without the barrier.
@@ -24,7 +26,8 @@
      -DBREAK_REAP_WHILE_DYING     a releaser reaps a record whose barrier is not over.
      -DBREAK_ABORT_SKIPS_DOOM     a failed acquirer takes its count back without looking for DOOM.
      -DBREAK_RELEASE_SKIPS_DOOM   a releaser does not look for DOOM.
-     -DFOLD -DBREAK_FOLD_UNLOCKED the fold takes no lock. */
+     -DFOLD -DBREAK_FOLD_UNLOCKED the fold takes no lock.
+     -DCLAIM -DBREAK_BOUND_FIRST  the remover reads the bound before it changes the state. */
 #ifndef ITER
 #define ITER 1
 #endif
@@ -53,7 +56,7 @@ byte state = S_LIVE, gen = 0, locked = 0;
 mtype:life life = ALIVE;
 byte acquired[COLUMNS], released[COLUMNS];  /* As memory has them. */
 byte own_acq[THREADS], own_rel[THREADS];    /* As their owner has them. */
-byte column[THREADS], spare = THREADS;
+byte column[THREADS], spare = THREADS, bound = 0;
 chan buffer[THREADS] = [BUFFER] of { byte, byte };
 byte handed[THREADS], taken[THREADS];       /* Leases that thread i gave, and that were taken. */
 byte leases = 0, finished[THREADS];         /* For the properties only. */
@@ -77,21 +80,34 @@ inline Unlock(me) {
 
 /* The sum reads memory once a step; a thread reads its own column through its store buffer. */
 inline SubReleased(me) {
-  do :: i < COLUMNS -> atomic {
+  do :: i < limit -> atomic {
        if :: me < THREADS && column[me] == i -> sum = sum - own_rel[me]
           :: else -> sum = sum - released[i] fi; i++ }
-     :: i == COLUMNS -> break od; i = 0 }
+     :: i == limit -> break od; i = 0 }
 inline AddAcquired(me) {
-  do :: i < COLUMNS -> atomic {
+  do :: i < limit -> atomic {
        if :: me < THREADS && column[me] == i -> sum = sum + own_acq[me]
           :: else -> sum = sum + acquired[i] fi; i++ }
-     :: i == COLUMNS -> break od; i = 0 }
-inline Sum(me) {
-#ifdef BREAK_SUM_ACQUIRED_FIRST
-  AddAcquired(me); SubReleased(me)
+     :: i == limit -> break od; i = 0 }
+inline ReadBound() {
+#ifdef CLAIM
+  limit = bound
 #else
-  SubReleased(me); AddAcquired(me)
+  limit = COLUMNS
 #endif
+}
+inline Sum(me) {
+#ifdef BREAK_BOUND_FIRST
+  if :: me < THREADS -> ReadBound() :: else fi;
+#else
+  ReadBound();
+#endif
+#ifdef BREAK_SUM_ACQUIRED_FIRST
+  AddAcquired(me); SubReleased(me);
+#else
+  SubReleased(me); AddAcquired(me);
+#endif
+  limit = 0
 }
 /* With the lock held, but not while the registrar is called. */
 inline Deregister(me) {

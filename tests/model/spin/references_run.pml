@@ -4,8 +4,11 @@
 
 /* An application thread: acquires, releases here or hands the lease over, releases what it gets. */
 proctype Thread(byte me) {
-  byte k, c, i, n = 0, held = 0, mine = 0;
+  byte k, c, i, n = 0, held = 0, mine = 0, limit = 0;
   short sum = 0;
+#ifdef CLAIM
+  atomic { column[me] = bound; bound++ };
+#endif
   do
   :: n < ITER -> n++;
      atomic { Count(me, ACQUIRED) };
@@ -73,13 +76,16 @@ inline FlushBatch() {
 }
 
 proctype Remover() {
-  byte k, c, i, g = 0;
+  byte k, c, i, g = 0, limit = 0;
   short sum = 0;
   do
   :: g < GENS -> g++;
      Lock(REMOVER);
      if
      :: life == ALIVE ->
+#ifdef BREAK_BOUND_FIRST
+        ReadBound();
+#endif
         state = S_FREE; life = LIMBO; Unlock(REMOVER);  /* Invalidate returns here. */
         Lock(REMOVER); FlushBatch()
      :: else
