@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "tests/device/fixture.h"
+#include "tests/testing/child.h"
 #include "tests/testing/threads.h"
 
 namespace linchpin::testing {
@@ -125,24 +126,9 @@ TEST_F(Promise, AParentsTransfersAreRightWhileAChildLives) {
 
 // Runs `body` in a forked child, which has no device, monitor or cache yet; what it returns as text
 // is a failure.
-void InChild(const std::function<std::string()>& body) {
-  int pipe_ends[2];
-  ASSERT_EQ(pipe(pipe_ends), 0);
+void InChild(const Body& body) {
   AwaitSleepOfOtherThreads();
-  const pid_t child = fork();
-  if (child == 0) {
-    const std::string failure = body();
-    static_cast<void>(!write(pipe_ends[1], failure.data(), failure.size()));
-    _exit(0);
-  }
-  close(pipe_ends[1]);
-  std::string failure(4096, '\0');
-  const ssize_t got = read(pipe_ends[0], failure.data(), failure.size());
-  close(pipe_ends[0]);
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_EQ(status, 0) << "the child died";
-  EXPECT_LE(got, 0) << failure.substr(0, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  EXPECT_EQ(RunInChild(body), "");
 }
 
 // A device, a courier and a cache, used as the parent would; empty when the bytes were right.

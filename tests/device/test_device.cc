@@ -1,12 +1,8 @@
 #include "tests/device/test_device.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-
-#include "lib/base/check.h"
 
 namespace linchpin::testing {
 
@@ -15,26 +11,16 @@ std::string TestDeviceName() {
   return name != nullptr && *name != '\0' ? name : "loopback";
 }
 
-TestMemory::TestMemory(std::size_t bytes) : size_(bytes) {
-  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  LINCHPIN_CHECK(mapped != MAP_FAILED);
-  data_ = static_cast<std::byte*>(mapped);
-}
-
-TestMemory::~TestMemory() {
-  munmap(data_, size_);
-}
-
 Range TestMemory::range(std::size_t offset, std::size_t length) const {
-  const auto start = reinterpret_cast<std::uintptr_t>(data_) + offset;
+  const std::uintptr_t start = memory_.start() + offset;
   return {start, start + length};
 }
 
 void TestMemory::Fill(std::uint32_t seed) {
   std::uint64_t state = seed * std::uint64_t{0x9e3779b97f4a7c15} + 1;
-  for (std::size_t at = 0; at < size_; at += sizeof(state)) {
+  for (std::size_t at = 0; at < size(); at += sizeof(state)) {
     state = state * 6364136223846793005u + 1442695040888963407u;
-    std::memcpy(data_ + at, &state, std::min(sizeof(state), size_ - at));
+    std::memcpy(data() + at, &state, std::min(sizeof(state), size() - at));
   }
 }
 

@@ -12,33 +12,30 @@
 #include "apps/transport/transport.h"
 #include "linchpin/range.h"
 #include "linchpin/registrar.h"
+#include "tests/testing/memory.h"
 
 namespace linchpin::testing {
 
 // LINCHPIN_TEST_DEVICE, or "loopback" where that is not set.
 std::string TestDeviceName();
 
-// Anonymous memory of its own mapping.
+// Mapped memory as bytes to transfer.
 class TestMemory final {
  public:
-  explicit TestMemory(std::size_t bytes);
-  ~TestMemory();
-  TestMemory(const TestMemory&) = delete;
-  TestMemory& operator=(const TestMemory&) = delete;
+  explicit TestMemory(std::size_t bytes) : memory_(bytes) {}
 
-  std::byte* data() const { return data_; }
-  std::size_t size() const { return size_; }
-  std::span<std::byte> bytes() const { return {data_, size_}; }
-  std::uint64_t address() const { return reinterpret_cast<std::uintptr_t>(data_); }
+  std::byte* data() const { return reinterpret_cast<std::byte*>(memory_.data()); }
+  std::size_t size() const { return memory_.size(); }
+  std::span<std::byte> bytes() const { return {data(), size()}; }
+  std::uint64_t address() const { return memory_.start(); }
   Range range(std::size_t offset, std::size_t length) const;
-  Range range() const { return range(0, size_); }
+  Range range() const { return range(0, size()); }
 
   // Bytes that differ from those of any other seed, and from page to page.
   void Fill(std::uint32_t seed);
 
  private:
-  std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
+  Mapped memory_;
 };
 
 // Opens the device. A device that was asked for by name must be there; where none was, the test is

@@ -11,9 +11,9 @@
 #include <cstdint>
 #include <cstdlib>
 
-namespace linchpin::testing {
+#include "tests/testing/memory.h"
 
-inline constexpr std::size_t kPage = 4096;
+namespace linchpin::testing {
 
 class Place final {
  public:

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "lib/base/fd.h"
-#include "tests/registrar/child.h"
 #include "tests/registrar/loopback_fixture.h"
+#include "tests/testing/child.h"
 
 namespace linchpin {
 namespace {

@@ -24,8 +24,8 @@
 
 #include "lib/base/fd.h"
 #include "lib/registrar/loopback/ring.h"
-#include "tests/registrar/child.h"
 #include "tests/registrar/loopback_fixture.h"
+#include "tests/testing/child.h"
 
 namespace linchpin {
 namespace {
