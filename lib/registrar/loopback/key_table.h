@@ -102,8 +102,9 @@ class KeyTable final {
   Record* Find(std::uint32_t key, State state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LetGo(std::uint32_t index);
 
-  // A short lock: nothing under it blocks. Taken with no other lock of the device held, but the one
-  // that makes its atomic operations atomic.
+  // A short lock: nothing under it blocks, but for Kill, which waits on let_go_. Taken with no
+  // other lock of the device held, not even the one that makes its atomic operations atomic: who
+  // copies bytes holds regions from before to after.
   mutable Mutex mutex_;
   CondVar let_go_;                                      // A dying record has lost its last holder.
   std::deque<Record> records_ ABSL_GUARDED_BY(mutex_);  // A record never moves.
