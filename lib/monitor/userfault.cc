@@ -18,7 +18,7 @@ namespace linchpin {
 namespace {
 
 // Newer than the headers of the systems that we build on.
-constexpr std::uint64_t kWpAsync = 1U << 15;  // UFFD_FEATURE_WP_ASYNC
+constexpr std::uint64_t kFeatureWpAsync = 1U << 15;  // UFFD_FEATURE_WP_ASYNC
 
 constexpr std::uint64_t kEvents =
     UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE;
@@ -26,7 +26,7 @@ constexpr std::uint64_t kEvents =
 // From the most to the least; the kernel answers EINVAL to a feature it does not know. With
 // WP_ASYNC every mapping can be armed, without it only anonymous memory, shmem and hugetlb.
 constexpr std::array<std::uint64_t, 3> kFeatures{
-    kEvents | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | kWpAsync,
+    kEvents | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | kFeatureWpAsync,
     kEvents | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
     kEvents,
 };
