@@ -65,9 +65,10 @@ std::string TableLine(const Row& row, const Widths& widths) {
   std::string line = absl::StrFormat("%-*s  %-*s  %-*s ", widths.name, row.name, widths.contender,
                                      row.contender, widths.baseline, row.baseline);
   if (!row.ratio) return line + " not measured: " + row.note + "\n";
-  line += absl::StrFormat("%8.3f  %-20s %12s %12s  %s", row.ratio->median,
-                          absl::StrFormat("[%.3f, %.3f]", row.ratio->p10, row.ratio->p90),
-                          Rounded(row.contender_value), Rounded(row.baseline_value), row.unit);
+  line +=
+      absl::StrFormat("%8s  %-20s %12s %12s  %s", Rounded(row.ratio->median),
+                      absl::StrFormat("[%s, %s]", Rounded(row.ratio->p10), Rounded(row.ratio->p90)),
+                      Rounded(row.contender_value), Rounded(row.baseline_value), row.unit);
   return line + "\n";
 }
 

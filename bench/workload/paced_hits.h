@@ -2,13 +2,13 @@
 // while something else goes on in the cache.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <vector>
 
-#include "bench/harness/ratio.h"
+#include "bench/harness/histogram.h"
 #include "bench/workload/regions.h"
 
 namespace linchpin::bench {
@@ -18,10 +18,11 @@ inline constexpr std::chrono::microseconds kPace{10};
 // What a run of paced hits shows, as the metrics of a contender.
 struct PacedMetrics {
   enum Index : std::size_t {
-    kOwnTime,  // The 99.9th percentile of a hit's own time.
-    kFromDue,  // The 99.9th percentile of the time from when a hit was due. A stall delays all the
-               // hits that were due in it, and counts with its length; in own times it is one hit.
-    kLongest,  // The longest time from when a hit was due.
+    kHit,             // The 99.9th percentile of a hit's own time.
+    kLongestHit,      // The longest of them.
+    kFromDue,         // The 99.9th percentile of the time from when a hit was due. A stall delays
+                      // all that were due in it: it counts with its length, not as one hit.
+    kLongestFromDue,  // The longest of them; the scheduler's stalls between hits are in it too.
   };
 };
 
@@ -32,21 +33,22 @@ std::vector<double> HitAtPace(Cache& cache, const Request& request,
                               const std::function<bool()>& done) {
   using Clock = std::chrono::steady_clock;
   const auto ns = [](Clock::duration time) {
-    return std::chrono::duration<double, std::nano>(time).count();
+    return static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count());
   };
   constexpr double kTail = 0.999;
-  std::vector<double> own;
-  std::vector<double> from_due;
-  for (auto due = Clock::now(); own.empty() || !done(); due += kPace) {
+  Histogram own;
+  Histogram from_due;
+  for (auto due = Clock::now(); own.total() == 0 || !done(); due += kPace) {
     while (Clock::now() < due) {
     }
     const auto start = Clock::now();
     cache.Hit(request);
     const auto end = Clock::now();
-    own.push_back(ns(end - start));
-    from_due.push_back(ns(end - due));
+    own.Add(ns(end - start));
+    from_due.Add(ns(end - due));
   }
-  return {Percentile(own, kTail), Percentile(from_due, kTail), Percentile(from_due, 1.0)};
+  return {static_cast<double>(own.Percentile(kTail)), static_cast<double>(own.largest()),
+          static_cast<double>(from_due.Percentile(kTail)), static_cast<double>(from_due.largest())};
 }
 
 }  // namespace linchpin::bench
