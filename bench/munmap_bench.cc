@@ -128,7 +128,7 @@ int main(int argc, char** argv) {
       .scenarios = {ScenarioOf("munmap 1 MiB", std::size_t{1} << 20),
                     ScenarioOf("munmap 64 KiB", std::size_t{64} << 10),
                     ScenarioOf("munmap 4 KiB", kPage)},
-      .notes = {"UCX removes what was unmapped at its next miss; Linchpin has removed it when "
+      .notes = {"UCX removes what was unmapped in a later call; Linchpin has removed it when "
                 "munmap returns, but for the deregistration"}};
   return RunSuite(suite, argc, argv);
 }
