@@ -41,12 +41,12 @@ Word* MakeWipedPage() {
 }  // namespace
 
 std::uint64_t process_cookie::Draw() {
-  Word* page = wiped_page.load(std::memory_order_acquire);
-  if (page == nullptr) page = MakeWipedPage();
-  if (page == nullptr) return static_cast<std::uint64_t>(getpid());
+  Word* wiped = wiped_page.load(std::memory_order_acquire);
+  if (wiped == nullptr) wiped = MakeWipedPage();
+  if (wiped == nullptr) return static_cast<std::uint64_t>(getpid());
   const std::uint64_t drawn = last_cookie.fetch_add(1) + 1;
   std::uint64_t expected = 0;
-  return page->compare_exchange_strong(expected, drawn) ? drawn : expected;
+  return wiped->compare_exchange_strong(expected, drawn) ? drawn : expected;
 }
 
 }  // namespace linchpin
