@@ -97,12 +97,7 @@ Scenario ScenarioOf(const Workload& workload) {
   return {workload.name, [workload](const Options& options) { return Run(workload, options); }};
 }
 
-}  // namespace
-}  // namespace linchpin::bench
-
-int main(int argc, char** argv) {
-  using namespace linchpin::bench;
-  using linchpin::Freshness;
+int Main(int argc, char** argv) {
   constexpr std::size_t kMillion = 1'000'000;
   const Suite suite = {
       .name = "hit_bench",
@@ -127,4 +122,11 @@ int main(int argc, char** argv) {
                                 .freshness = Freshness::kStrict})},
       .notes = {"UCX's single-threaded lookup_unsafe is not in UCX 1.13, so it has no rows"}};
   return RunSuite(suite, argc, argv);
+}
+
+}  // namespace
+}  // namespace linchpin::bench
+
+int main(int argc, char** argv) {
+  return linchpin::bench::Main(argc, argv);
 }

@@ -123,11 +123,7 @@ Scenario ScenarioOf(const Layout& layout) {
   return {layout.name, [layout](const Options& options) { return Run(layout, options); }};
 }
 
-}  // namespace
-}  // namespace linchpin::bench
-
-int main(int argc, char** argv) {
-  using namespace linchpin::bench;
+int Main(int argc, char** argv) {
   const Suite suite = {
       .name = "memory_bench",
       .purpose = "The bytes that a cache takes for each region, at 1M regions",
@@ -136,4 +132,11 @@ int main(int argc, char** argv) {
                     ScenarioOf({"1M unaligned, 65,520 B", Regions::Unaligned, 400})},
       .notes = {"bytes a region stand where other benchmarks have ns; at most 3 rounds"}};
   return RunSuite(suite, argc, argv);
+}
+
+}  // namespace
+}  // namespace linchpin::bench
+
+int main(int argc, char** argv) {
+  return linchpin::bench::Main(argc, argv);
 }

@@ -78,11 +78,7 @@ Scenario ScenarioOf(const std::string& name, Work work) {
   return {name, [name, work](const Options& options) { return Run(name, work, options); }};
 }
 
-}  // namespace
-}  // namespace linchpin::bench
-
-int main(int argc, char** argv) {
-  using namespace linchpin::bench;
+int Main(int argc, char** argv) {
   const Suite suite = {
       .name = "miss_bench",
       .purpose = "The time of a miss with a registrar that does nothing",
@@ -93,4 +89,11 @@ int main(int argc, char** argv) {
       .notes = {"the order is UCX's, which removes what it holds: acquire, invalidate, release; 64 "
                 "at a time"}};
   return RunSuite(suite, argc, argv);
+}
+
+}  // namespace
+}  // namespace linchpin::bench
+
+int main(int argc, char** argv) {
+  return linchpin::bench::Main(argc, argv);
 }

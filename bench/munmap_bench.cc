@@ -117,11 +117,7 @@ Scenario ScenarioOf(const std::string& name, std::size_t size) {
   return {name, [name, size](const Options& options) { return Run(name, size, options); }};
 }
 
-}  // namespace
-}  // namespace linchpin::bench
-
-int main(int argc, char** argv) {
-  using namespace linchpin::bench;
+int Main(int argc, char** argv) {
   const Suite suite = {
       .name = "munmap_bench",
       .purpose = "What being watched costs the munmap of touched memory",
@@ -131,4 +127,11 @@ int main(int argc, char** argv) {
       .notes = {"UCX removes what was unmapped in a later call; Linchpin has removed it when "
                 "munmap returns, but for the deregistration"}};
   return RunSuite(suite, argc, argv);
+}
+
+}  // namespace
+}  // namespace linchpin::bench
+
+int main(int argc, char** argv) {
+  return linchpin::bench::Main(argc, argv);
 }

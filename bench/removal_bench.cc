@@ -87,11 +87,7 @@ Scenario ScenarioOf(const Workload& workload) {
   return {workload.name, [workload](const Options& options) { return Run(workload, options); }};
 }
 
-}  // namespace
-}  // namespace linchpin::bench
-
-int main(int argc, char** argv) {
-  using namespace linchpin::bench;
+int Main(int argc, char** argv) {
   const Suite suite = {
       .name = "removal_bench",
       .purpose = "The time to remove a region: acquire, invalidate, release, until deregistered",
@@ -112,4 +108,11 @@ int main(int argc, char** argv) {
           "UCX's lock and std::shared_mutex prefer readers: where another thread hits without "
           "a pause, removals hardly get a turn"}};
   return RunSuite(suite, argc, argv);
+}
+
+}  // namespace
+}  // namespace linchpin::bench
+
+int main(int argc, char** argv) {
+  return linchpin::bench::Main(argc, argv);
 }

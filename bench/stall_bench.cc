@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+
 #include "bench/contenders/linchpin_contender.h"
 #include "bench/contenders/ucx_contender.h"
 #include "bench/harness/suite.h"
@@ -32,7 +34,7 @@ std::vector<double> HitsDuring(Cache& cache, const Request& hot,
     disturb();
     done.store(true);
   });
-  const std::vector<double> metrics = HitAtPace(cache, hot, [&] { return done.load(); });
+  std::vector<double> metrics = HitAtPace(cache, hot, [&] { return done.load(); });
   other.join();
   return metrics;
 }
@@ -77,7 +79,7 @@ Pair Growing(Cache& cache, const Regions& regions, std::size_t filled, const Opt
   const std::string name(Cache::kName);
   for (std::size_t i = 0; i < filled; ++i) cache.Hit(regions[i]);
   struct Progress {
-    std::size_t next;
+    std::size_t next = 0;
     Clock::duration time = std::chrono::milliseconds(100);  // Of the last round.
   };
   const auto progress = std::make_shared<Progress>(Progress{.next = filled});
@@ -107,7 +109,7 @@ std::vector<Row> RowsOf(const std::string& name, Pair linchpin, const Pair& ucx,
        {.metric = PacedMetrics::kLongestFromDue, .summary = Summary::kLargest}}};
   std::vector<Row> rows;
   for (const auto& [what, comparison] : comparisons) {
-    const std::string full = name + ": " + what;
+    const std::string full = absl::StrCat(name, ": ", what);
     rows.push_back(Compare(full, samples[0], samples[1], comparison));
     rows.push_back(Compare(full, samples[2], samples[3], comparison));
     rows.push_back(Compare(full, samples[0], samples[2], comparison));
@@ -134,11 +136,7 @@ std::vector<Row> RunGrowth(const std::string& name, const Options& options) {
                 Growing(ucx, regions, filled, options), options);
 }
 
-}  // namespace
-}  // namespace linchpin::bench
-
-int main(int argc, char** argv) {
-  using namespace linchpin::bench;
+int Main(int argc, char** argv) {
   const auto scenario = [](const std::string& name, auto run) {
     return Scenario{name, [=](const Options& options) { return run(name, options); }};
   };
@@ -150,4 +148,11 @@ int main(int argc, char** argv) {
       .notes = {
           "hits are due every 10 us; the values of the longest are the longest of all rounds"}};
   return RunSuite(suite, argc, argv);
+}
+
+}  // namespace
+}  // namespace linchpin::bench
+
+int main(int argc, char** argv) {
+  return linchpin::bench::Main(argc, argv);
 }

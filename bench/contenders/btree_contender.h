@@ -26,7 +26,7 @@ class BtreeContender final {
 
  public:
   static constexpr std::string_view kName = "absl::btree_map+shared_mutex";
-  static constexpr std::string_view kAbsent = "";
+  static constexpr std::string_view kAbsent = {};
   using Claim = Region*;
 
   BtreeContender() = default;

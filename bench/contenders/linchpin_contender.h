@@ -28,7 +28,7 @@ namespace linchpin::bench {
 class LinchpinContender final {
  public:
   static constexpr std::string_view kName = "Linchpin";
-  static constexpr std::string_view kAbsent = "";
+  static constexpr std::string_view kAbsent = {};
   using Claim = Lease;
 
   explicit LinchpinContender(Freshness freshness = Freshness::kSynchronised,

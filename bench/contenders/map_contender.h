@@ -24,7 +24,7 @@ class MapContender final {
 
  public:
   static constexpr std::string_view kName = "std::map+mutex";
-  static constexpr std::string_view kAbsent = "";
+  static constexpr std::string_view kAbsent = {};
   using Claim = Map::value_type*;
 
   void Hit(const Request& request) { Release(Acquire(request)); }

@@ -24,7 +24,7 @@ namespace linchpin::bench {
 class UcxContender final {
  public:
   static constexpr std::string_view kName = "UCX ucs_rcache";
-  static constexpr std::string_view kAbsent = "";
+  static constexpr std::string_view kAbsent = {};
   using Claim = ucs_rcache_region_t*;
 
   enum class Hooks : bool {

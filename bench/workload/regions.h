@@ -30,6 +30,7 @@ class Regions final {
 
   ~Regions();
   Regions(Regions&& other) noexcept;
+  Regions& operator=(Regions&&) = delete;
   Regions(const Regions&) = delete;
   Regions& operator=(const Regions&) = delete;
 
