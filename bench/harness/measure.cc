@@ -54,6 +54,7 @@ std::function<double(std::size_t)> Clocked(std::function<void(std::size_t operat
 
 std::vector<Samples> RunRounds(const std::vector<Contender>& contenders, int rounds) {
   std::vector<Samples> samples;
+  samples.reserve(contenders.size());
   for (const Contender& contender : contenders) {
     samples.push_back({.name = contender.name, .absent = contender.absent, .metrics = {}});
   }
