@@ -7,7 +7,7 @@ target_compile_options(linchpin_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor;-Wold-style-cast;-Woverloaded-virtual>
   -Wnull-dereference -Wimplicit-fallthrough
-  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Wthread-safety-beta>
+  $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wthread-safety;-Wthread-safety-beta>
   $<$<CONFIG:Debug>:-g1>)
 
 if(LINCHPIN_SANITIZE)

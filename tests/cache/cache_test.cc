@@ -193,7 +193,6 @@ TEST_F(Cache, TrustedMemoryIsKeptUntilTheApplicationSaysOtherwise) {
 TEST_F(Cache, BadRequestsAreErrorsThatSayWhatToDo) {
   Make();
   const Mapped memory(kPage);
-  RegistrarLimits limits;
   const auto message = [&](const void* address, std::size_t length, Access access) {
     const auto lease = cache_->Acquire(address, length, access);
     EXPECT_EQ(lease.status().code(), absl::StatusCode::kInvalidArgument);
