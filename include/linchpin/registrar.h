@@ -53,7 +53,8 @@ class Registrar {
   // device cannot do at all. On error nothing is registered.
   virtual absl::StatusOr<Registration> Register(Range range, Access access) = 0;
 
-  // Undoes Register. Requires: `registration` came from this registrar and is still registered.
+  // Undoes Register. Requires: `registration` is a record equal to the one that this registrar
+  // returned, and is still registered.
   // Returns: OK, and `registration.handle` is 0; otherwise the device's reason, and whether the
   // memory is still pinned is unknown: the caller must not use or retry it.
   virtual absl::Status Deregister(Registration& registration) = 0;

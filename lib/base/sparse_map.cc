@@ -39,12 +39,12 @@ absl::StatusOr<SparseMap> SparseMap::Reserve(std::size_t bytes) {
 SparseMap::SparseMap(SparseMap&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       bytes_(std::exchange(other.bytes_, 0)),
-      open_bytes_(std::exchange(other.open_bytes_, 0)) {}
+      open_bytes_(other.open_bytes_.exchange(0)) {}
 
 SparseMap& SparseMap::operator=(SparseMap&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
-  std::swap(open_bytes_, other.open_bytes_);
+  open_bytes_ = other.open_bytes_.exchange(open_bytes_);
   return *this;
 }
 
@@ -53,14 +53,12 @@ SparseMap::~SparseMap() {
 }
 
 bool SparseMap::Open(std::size_t bytes) {
-  if (bytes <= open_bytes_) return true;
+  const std::size_t open = open_bytes_;
+  if (bytes <= open) return true;
   if (bytes > bytes_) return false;
-  const std::size_t more = std::clamp(open_bytes_, kFirstBytes, kMostBytesAtOnce);
-  const std::size_t wanted =
-      std::min(bytes_, std::max(RoundUp(bytes, kFirstBytes), open_bytes_ + more));
-  if (mprotect(data_ + open_bytes_, wanted - open_bytes_, PROT_READ | PROT_WRITE) != 0) {
-    return false;
-  }
+  const std::size_t more = std::clamp(open, kFirstBytes, kMostBytesAtOnce);
+  const std::size_t wanted = std::min(bytes_, std::max(RoundUp(bytes, kFirstBytes), open + more));
+  if (mprotect(data_ + open, wanted - open, PROT_READ | PROT_WRITE) != 0) return false;
   open_bytes_ = wanted;
   return true;
 }

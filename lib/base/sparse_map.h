@@ -5,6 +5,7 @@
 // accounting (vm.overcommit_memory=2) pays for it. Not in core dumps.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 
 #include "absl/status/statusor.h"
@@ -29,7 +30,7 @@ class SparseMap final {
   bool Open(std::size_t bytes);
 
   // Gives the memory of what is opened back to the system; it reads as zeroes again.
-  // Requires: as for Open.
+  // Requires: no lock is held that the monitor's reader takes.
   void Clear() const;
 
   std::byte* data() const { return data_; }
@@ -41,7 +42,7 @@ class SparseMap final {
 
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
-  std::size_t open_bytes_ = 0;
+  std::atomic<std::size_t> open_bytes_{0};  // Read by Clear() while another thread opens.
 };
 
 }  // namespace linchpin

@@ -107,9 +107,9 @@ RegistrationKeys CacheCore::KeysOf(RegionId id, std::size_t device) const {
     return {record.lkey.load(std::memory_order_relaxed),
             record.rkey.load(std::memory_order_relaxed)};
   }
-  const std::vector<RegistrationKeys>& keys = hits_.slab().region(id)->registration.keys;
-  LINCHPIN_CHECK(device < keys.size());
-  return keys[device];
+  const auto& others = hits_.slab().region(id)->other_keys;
+  LINCHPIN_CHECK(others != nullptr && device <= others->size());
+  return (*others)[device - 1];
 }
 
 Range CacheCore::RegisteredOf(RegionId id) const {

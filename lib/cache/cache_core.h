@@ -90,6 +90,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   std::size_t Trim(std::size_t bytes_to_keep);
   absl::Status Drain(Clock::time_point deadline);
   absl::Status Close(Clock::time_point deadline);
+  void GiveMemoryBack();
   CacheStats stats();
 
   // For who holds a lease on the region.
@@ -164,6 +165,8 @@ class CacheCore final : public MemoryMonitor::Listener {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Region*> NotPublished(const Request& request, Verdict verdict,
                                        std::uint64_t reaped_before, Attempts& attempts);
+  void KeepLocked(Region& region, const Registration& registration)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MarkCollided(Region& region);
   bool StillAsPlanned(const Region& region, const WatchedExtent& extent);
@@ -193,6 +196,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   // none.
   bool ReapOne(const Range& range = kEverywhere);
   void ReapAll(Clock::time_point deadline);
+  Registration RegistrationOf(const Region& region) const;
   void LendAHand();
 
   const std::shared_ptr<Registrar> registrar_;
@@ -230,7 +234,6 @@ class CacheCore final : public MemoryMonitor::Listener {
   // Of regions that are kept, Live or flying. While leases are not counted exactly, at most
   // max_idle_bytes_; so that no more than that can be idle.
   std::uint64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::uint64_t burials_ ABSL_GUARDED_BY(mutex_) = 0;
   std::uint64_t flying_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Published, and not landed yet.
   // Leases are counted exactly while exact_users_ > 0 and the columns have been folded.
   int exact_users_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -1,7 +1,6 @@
 #include "lib/cache/hint_index.h"
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 
 namespace linchpin::internal {
@@ -10,12 +9,13 @@ namespace {
 // Of a longer region the rest is set as it is asked for.
 constexpr std::size_t kMostBytesAtOnce = std::size_t{1} << 30;
 
+constexpr std::size_t kLeafMapBytes = 1 << 20;
+
 }  // namespace
 
-HintIndex::~HintIndex() {
-  for (const Leaf* leaf = leaves_.load(std::memory_order_acquire); leaf != nullptr;) {
-    delete std::exchange(leaf, leaf->next);
-  }
+void HintIndex::Clear() {
+  const MutexLock lock(making_);
+  for (const SparseMap& map : leaf_maps_) map.Clear();
 }
 
 void HintIndex::Set(Range range, RegionId id) {
@@ -57,23 +57,37 @@ void HintIndex::SetEntry(Entry& entry, Range span, Range range, RegionId id) {
   const std::uintptr_t first = std::max(range.start, span.start) >> kLeafShift;
   const std::uintptr_t last = (std::min(range.end, span.end) - 1) >> kLeafShift;
   for (std::uintptr_t page = first; page <= last; ++page) {
-    LeafOf(seen)->ids[page % kLeafEntries].store(id, std::memory_order_relaxed);
+    (*LeafOf(seen))[page % kLeafEntries].store(id, std::memory_order_relaxed);
   }
 }
 
 // Puts a leaf in the place of `seen`, which is an id; the leaf says the same. Leaves in `seen` what
 // is there then. Returns: false for want of memory.
 bool HintIndex::MakeLeaf(Entry& entry, std::uintptr_t& seen) {
-  std::unique_ptr<Leaf> leaf(new (std::nothrow) Leaf);
+  const MutexLock lock(making_);
+  Leaf* const leaf = NewLeaf();
   if (leaf == nullptr) return false;
-  for (auto& id : leaf->ids) id.store(static_cast<RegionId>(seen >> 1), std::memory_order_relaxed);
-  const std::uintptr_t made = reinterpret_cast<std::uintptr_t>(leaf.get()) | 1;
-  if (!entry.compare_exchange_strong(seen, made, std::memory_order_acq_rel)) return true;
+  for (auto& id : *leaf) id.store(static_cast<RegionId>(seen >> 1), std::memory_order_relaxed);
+  const std::uintptr_t made = reinterpret_cast<std::uintptr_t>(leaf) | 1;
+  if (!entry.compare_exchange_strong(seen, made, std::memory_order_acq_rel)) {
+    leaf_bytes_ -= sizeof(Leaf);  // The next one takes its place.
+    return true;
+  }
   seen = made;
-  Leaf* const kept = leaf.release();
-  kept->next = leaves_.load(std::memory_order_relaxed);
-  while (!leaves_.compare_exchange_weak(kept->next, kept, std::memory_order_acq_rel)) continue;
   return true;
+}
+
+// Returns: a leaf with anything in it, or null for want of memory.
+HintIndex::Leaf* HintIndex::NewLeaf() {
+  if (leaf_maps_.empty() || leaf_bytes_ + sizeof(Leaf) > kLeafMapBytes) {
+    absl::StatusOr<SparseMap> map = SparseMap::Reserve(kLeafMapBytes);
+    if (!map.ok() || !map->Open(kLeafMapBytes)) return nullptr;
+    leaf_maps_.push_back(*std::move(map));
+    leaf_bytes_ = 0;
+  }
+  Leaf* const leaf = reinterpret_cast<Leaf*>(leaf_maps_.back().data() + leaf_bytes_);
+  leaf_bytes_ += sizeof(Leaf);
+  return leaf;
 }
 
 bool HintIndex::Lives(RegionId id, Range span) const {

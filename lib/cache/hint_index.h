@@ -6,7 +6,8 @@
 //
 //   top[address >> 39] -> block[(address >> 21) % 2^18] -> an id, or a leaf[(address >> 12) % 512]
 //
-// A leaf is made where two regions share 2 MiB. Blocks and leaves stay until the cache goes.
+// A leaf is made where two regions share 2 MiB. Blocks and leaves stay until the cache goes; they
+// are in maps of their own, so that they do not keep the heap from shrinking.
 //
 // Thread-safety: all calls may be made at once from any threads.
 #pragma once
@@ -15,7 +16,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
+
+#include "lib/base/mutex.h"
 #include "lib/base/sparse_map.h"
 #include "lib/cache/slab.h"
 #include "linchpin/range.h"
@@ -25,7 +30,6 @@ namespace linchpin::internal {
 class HintIndex final {
  public:
   explicit HintIndex(const Slab& slab) : slab_(slab) {}
-  ~HintIndex();
   HintIndex(const HintIndex&) = delete;
   HintIndex& operator=(const HintIndex&) = delete;
 
@@ -37,9 +41,11 @@ class HintIndex final {
     const std::uintptr_t entry =
         (*block)[(address >> kBlockShift) % kBlockEntries].load(std::memory_order_acquire);
     if (entry % 2 == 0) return static_cast<RegionId>(entry >> 1);
-    return LeafOf(entry)->ids[(address >> kLeafShift) % kLeafEntries].load(
-        std::memory_order_relaxed);
+    return (*LeafOf(entry))[(address >> kLeafShift) % kLeafEntries].load(std::memory_order_relaxed);
   }
+
+  // Forgets the hints that are in leaves, and gives their memory back.
+  void Clear();
 
   // Makes `id` the answer for the range, or for a part of it that holds its first page, where the
   // range is very long. May allocate; does nothing when the kernel gives no memory.
@@ -58,22 +64,24 @@ class HintIndex final {
   // An id << 1, or the address of a leaf | 1, or 0.
   using Entry = std::atomic<std::uintptr_t>;
   using Block = std::array<Entry, kBlockEntries>;
-  struct Leaf {
-    std::array<std::atomic<RegionId>, kLeafEntries> ids{};
-    Leaf* next = nullptr;
-  };
+  using Leaf = std::array<std::atomic<RegionId>, kLeafEntries>;
 
   static Leaf* LeafOf(std::uintptr_t entry) { return reinterpret_cast<Leaf*>(entry - 1); }
 
   Block* MakeBlock(std::size_t at);
   void SetEntry(Entry& entry, Range span, Range range, RegionId id);
   bool MakeLeaf(Entry& entry, std::uintptr_t& seen);
+  Leaf* NewLeaf() ABSL_EXCLUSIVE_LOCKS_REQUIRED(making_);
   bool Lives(RegionId id, Range span) const;
 
   const Slab& slab_;
   std::array<std::atomic<Block*>, kTopEntries> top_{};
   std::array<SparseMap, kTopEntries> maps_;  // Written by who makes the block.
-  std::atomic<Leaf*> leaves_{nullptr};
+
+  Mutex
+      making_;  // Held while a leaf is made, also across mmap; the monitor's reader never takes it.
+  std::vector<SparseMap> leaf_maps_ ABSL_GUARDED_BY(making_);
+  std::size_t leaf_bytes_ ABSL_GUARDED_BY(making_) = 0;  // Used of the last of leaf_maps_.
 };
 
 }  // namespace linchpin::internal

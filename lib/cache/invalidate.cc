@@ -72,7 +72,6 @@ void CacheCore::RetireLocked(Region& region) {
 void CacheCore::BuryLocked(Region& region) {
   region.set.unlink();
   region.died = Clock::now();
-  region.burial = ++burials_;
   hits_.slab().record(region.id).state.store(0, std::memory_order_relaxed);
   AccountLocked(region, Account::kDeferred);
   graves_.push_back(region);

@@ -125,7 +125,26 @@ std::size_t CacheCore::Trim(std::size_t bytes_to_keep) {
     EvictToLocked(bytes_to_keep);
   }
   ReapAll(Clock::time_point::max());
+  GiveMemoryBack();
   return stats().idle_bytes;
+}
+
+// If the cache is empty, the memory of its records goes too. They read as free ones again.
+void CacheCore::GiveMemoryBack() {
+  {
+    const NoAllocationLock lock(mutex_);
+    if (stats_.regions != 0) return;
+  }
+  const Exactly exactly(*this);
+  const MutexLock growing(growing_);
+  {
+    const NoAllocationLock lock(mutex_);
+    if (!hits_.slab().Retract()) return;
+  }
+  hits_.slab().Clear();
+  hits_.columns().ForEach([](const Column& column) { column.map.Clear(); });
+  hits_.hints().Clear();
+  hits_.slab().Grow();
 }
 
 absl::Status CacheCore::Drain(Clock::time_point deadline) {

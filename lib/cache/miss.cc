@@ -53,8 +53,8 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
   attempts.looked_again |= std::exchange(attempts.look_again, false);
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
   if (attempts.region == nullptr) attempts.region = std::make_unique<Region>();
-  attempts.region->flight = std::make_shared<Flight>();
-  const std::shared_ptr<Flight> own = attempts.region->flight;  // Not freed under the mutex.
+  const auto own = std::make_shared<Flight>();  // Outlives the region's use of it.
+  attempts.region->flight = own.get();
   std::shared_ptr<Flight> other;
   Verdict verdict = Verdict::kPublished;
   const std::uint64_t reaped_before = reaped();
@@ -117,7 +117,7 @@ std::shared_ptr<Flight> CacheCore::FindFlightLocked(const Request& request, cons
     const bool same = region.range == pages && region.access == request.access;
     if (request.exact ? same : SameKind(region.access, request.access)) found = &region;
   });
-  return found == nullptr ? nullptr : found->flight;
+  return found == nullptr ? nullptr : found->flight->shared_from_this();
 }
 
 absl::StatusOr<Region*> CacheCore::Join(const Range& pages, Access access, Flight& flight) {
@@ -216,8 +216,13 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
                                         absl::StatusOr<Registration> registration,
                                         const absl::Status& final_status) {
   Region& region = *attempts.region;
-  const std::shared_ptr<Flight> flight = region.flight;  // Not freed under the mutex.
+  Flight* const flight = region.flight;
   std::string message(final_status.message());
+  std::unique_ptr<std::vector<RegistrationKeys>> other_keys;
+  if (registration.ok() && registration->keys.size() > 1) {
+    other_keys = std::make_unique<std::vector<RegistrationKeys>>(registration->keys.begin() + 1,
+                                                                 registration->keys.end());
+  }
   bool collided = false;
   {
     const NoAllocationLock lock(mutex_);
@@ -225,7 +230,8 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
     collided = region.state == RegionState::kCollided;
     if (registration.ok()) {
       ++stats_.registrations;
-      region.registration = std::move(*registration);
+      KeepLocked(region, *registration);
+      region.other_keys = std::move(other_keys);
       region.Apply(RegionEvent::kRegistered);
       if (collided) {
         if (region.use.kept) kept_bytes_ -= region.range.size();
@@ -261,15 +267,19 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
   return collided ? nullptr : made;
 }
 
+void CacheCore::KeepLocked(Region& region, const Registration& registration) {
+  Record& record = hits_.slab().record(region.id);
+  record.lkey.store(registration.keys.front().lkey, std::memory_order_relaxed);
+  record.rkey.store(registration.keys.front().rkey, std::memory_order_relaxed);
+  region.handle = registration.handle;
+}
+
 // Lets the record say what the region is. From here on it can be hit, if it is fast.
 void CacheCore::ShowLocked(const Region& region) {
   using namespace record_state;
   Record& record = hits_.slab().record(region.id);
-  const RegistrationKeys& keys = region.registration.keys.front();
   record.start.store(region.range.start, std::memory_order_relaxed);
   record.size.store(region.range.size(), std::memory_order_relaxed);
-  record.lkey.store(keys.lkey, std::memory_order_relaxed);
-  record.rkey.store(keys.rkey, std::memory_order_relaxed);
   const auto rights = static_cast<std::uint32_t>(region.access);
   const std::uint32_t trusted = region.use.trusted ? kTrusted : 0;
   record.state.store(region.use.fast ? kLive | trusted | rights : kCounted,

@@ -22,7 +22,8 @@ bool CacheCore::ReapOne(const Range& range) {
     stats_.reap_lag_us_max =
         std::max(stats_.reap_lag_us_max, static_cast<std::uint64_t>(lag.count()));
   }
-  const bool reaped = registrar_->Deregister(region->registration).ok();
+  Registration registration = RegistrationOf(*region);
+  const bool reaped = registrar_->Deregister(registration).ok();
   {
     const NoAllocationLock lock(mutex_);
     reaping_.erase(reaping_.iterator_to(*region));
@@ -45,24 +46,38 @@ bool CacheCore::ReapOne(const Range& range) {
   return true;
 }
 
+// What the registrar returned for the region.
+Registration CacheCore::RegistrationOf(const Region& region) const {
+  Registration registration;
+  registration.range = region.range;
+  registration.access = region.access;
+  registration.handle = region.handle;
+  registration.keys.push_back(KeysOf(region.id, 0));
+  if (region.other_keys != nullptr) {
+    registration.keys.insert(registration.keys.end(), region.other_keys->begin(),
+                             region.other_keys->end());
+  }
+  return registration;
+}
+
 // Deregisters all that are dead now, and waits until `deadline` for those among them that another
 // thread is at. What others bury meanwhile is left to the reaper, or this might never end.
 void CacheCore::ReapAll(Clock::time_point deadline) {
-  std::uint64_t last = 0;
-  {
-    const NoAllocationLock lock(mutex_);
-    last = burials_;
-  }
+  const Clock::time_point last = Clock::now();
   bool more = true;
   while (more) {
     {
       const NoAllocationLock lock(mutex_);
-      more = !graves_.empty() && graves_.front().burial <= last;
+      more = !graves_.empty() && graves_.front().died <= last;
     }
     more = more && ReapOne();
   }
   const NoAllocationLock lock(mutex_);
-  while (!reaping_.empty() && reaping_.front().burial <= last) {  // The oldest is in front.
+  const auto others_at_it = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return std::any_of(reaping_.begin(), reaping_.end(),
+                       [last](const Region& region) { return region.died <= last; });
+  };
+  while (others_at_it()) {
     if (deadline == Clock::time_point::max()) {
       changed_.Wait(mutex_);
     } else if (!changed_.WaitUntil(mutex_, deadline)) {

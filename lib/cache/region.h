@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "boost/intrusive/list_hook.hpp"
@@ -23,7 +24,7 @@ using RegionId = std::uint32_t;  // Its number in the cache's slab; 0 for none.
 
 // A registration under way. Those who want memory it covers wait here, on this flight alone, with
 // the cache's mutex released. All fields are guarded by the mutex of the cache.
-struct Flight {
+struct Flight : std::enable_shared_from_this<Flight> {
   CondVar landed;
   bool done = false;
   // Why it failed, once done; OK also for one that collided. No absl::Status, which threads would
@@ -56,7 +57,8 @@ enum class Account : std::uint8_t { kNone, kFlying, kIdle, kHeld, kDeferred };
 //              or leaked after
 struct Region {
   using SetHook =
-      boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+      boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>,
+                                        boost::intrusive::optimize_size<true>>;
   using ListHook =
       boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
@@ -67,20 +69,20 @@ struct Region {
   }
 
   RegionId id = 0;  // From its publication until it is deregistered.
-  Range range;
   Access access = Access::kLocalRead;
   RegionUse use;
-  Range asked;  // The hull of the requests that it was made for; within `range`.
-  Registration registration;
-
   RegionState state = RegionState::kRegistering;
   Account account = Account::kNone;
   bool retiring = false;  // Live, and out of the cache: whether it is held will be known soon.
   bool used = false;      // Hit since the clock's hand last passed.
-  Range changed;          // The hull of what changed under it; empty if nothing did.
+
+  Range range;
+  Range asked;               // The hull of the requests that it was made for; within `range`.
+  Range changed;             // The hull of what changed under it; empty if nothing did.
+  Flight* flight = nullptr;  // While Registering or Collided.
+  std::uint64_t handle = 0;  // The registrar's. The keys of device 0 are in the record.
+  std::unique_ptr<const std::vector<RegistrationKeys>> other_keys;  // Of devices from 1 on, if any.
   std::chrono::steady_clock::time_point died;
-  std::uint64_t burial = 0;        // Its number, once Dead.
-  std::shared_ptr<Flight> flight;  // While Registering or Collided.
 
   SetHook set;
   ListHook list;

@@ -37,7 +37,8 @@ absl::Status Slab::Reserve(std::uint64_t ids) {
 }
 
 bool Slab::Grow() {
-  const std::uint64_t wanted = std::min<std::uint64_t>(open_ + std::uint64_t{1}, capacity_ + 1);
+  const std::uint64_t wanted = std::min<std::uint64_t>(
+      std::max(open_.load(), end_.load()) + std::uint64_t{1}, capacity_ + 1);
   if (wanted <= open_) return false;
   const bool grown = record_map_.Open(wanted * sizeof(Record)) &&
                      ledger_map_.Open(wanted * sizeof(std::uint32_t)) &&
@@ -61,6 +62,7 @@ bool Slab::Enter(Region& region) {
     end_.store(next + 1, std::memory_order_release);
   }
   regions_[region.id] = reinterpret_cast<std::uintptr_t>(&region);
+  ++used_;
   return true;
 }
 
@@ -68,6 +70,21 @@ void Slab::Leave(Region& region) {
   record(region.id).state.store(0, std::memory_order_relaxed);
   regions_[region.id] = FreeSlot(std::exchange(free_, region.id));
   region.id = 0;
+  --used_;
+}
+
+bool Slab::Retract() {
+  if (used_ != 0) return false;
+  free_ = 0;
+  open_.store(0, std::memory_order_release);
+  end_.store(1, std::memory_order_release);
+  return true;
+}
+
+void Slab::Clear() const {
+  record_map_.Clear();
+  ledger_map_.Clear();
+  region_map_.Clear();
 }
 
 }  // namespace linchpin::internal

@@ -65,6 +65,14 @@ class Slab final {
     return slot % 2 == 0 ? reinterpret_cast<Region*>(slot) : nullptr;
   }
 
+  // Takes all ids back, if no region has one: none is given until Clear and Grow were called.
+  // Returns: false if one has.
+  bool Retract();
+
+  // Gives the memory of the arrays back. Requires: Retract, and no Grow since; as for Grow; nobody
+  // is in a section of a column.
+  void Clear() const;
+
   // Returns: whether it was given an id; if not, Grow first.
   bool Enter(Region& region);
   void Leave(Region& region);
@@ -78,9 +86,10 @@ class Slab final {
   std::uintptr_t* regions_ = nullptr;  // A Region*, or, of a free id: the next free one << 1 | 1.
 
   std::uint64_t capacity_ = 0;
-  std::atomic<RegionId> open_{0};  // Ids below this are open.
+  std::atomic<RegionId> open_{0};  // Ids below this may be given.
   std::atomic<RegionId> end_{1};
   RegionId free_ = 0;
+  RegionId used_ = 0;  // How many ids regions have.
 };
 
 }  // namespace linchpin::internal
