@@ -8,8 +8,8 @@
    Modelled: the store buffer of each thread, flushed at any time in the order of the stores (x86);
    leases released by the thread that acquired or by the next one; failed acquirers; the batch
    (Limbo, then Dying) and the barrier with the lock dropped; reuse of the id (from GENS=2 on).
-   Left out: loads done early (arm64), the index (hint.pml), who waits (drain.pml), the end of the
-   cache (destroy.pml). Who sees the last count go reaps here on its own thread; the design hands
+   Left out: loads done early (arm64), the index (hint.pml), who counts exactly, waits, or ends the
+   cache (gate.pml). Who sees the last count go reaps here on its own thread; the design hands
    the id to a reaper, under the same lock, which only comes later.
 
    Bounds: THREADS threads, ITER acquires a thread, GENS removals. -DONLY_EARLY lets zombies be

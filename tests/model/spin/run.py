@@ -20,7 +20,7 @@ SKIPPED = 77
 DEPTH = 20000        # Steps; the longest run of a model here takes a few hundred.
 HASH_BITS = 24       # Slots of the hash table, as a power of two.
 MEMORY_MIB = 1024
-SEARCH_SECONDS = 280
+SEARCH_SECONDS = 500
 INCOMPLETE = ("max search depth too small", "out of memory", "reached -DMEMLIM", "truncated",
               "Search not completed", "interrupted")
 FOLDER = pathlib.Path(__file__).resolve().parent
