@@ -31,9 +31,9 @@ class Barrier final {
   // From now on, new barriers are pairs of fences, as where membarrier is refused.
   static void RefuseForTest(bool refuse);
 
- private:
-  static void Fence();
+  static void Fence();  // What both sides are where membarrier is refused.
 
+ private:
   bool asymmetric_;
 };
 

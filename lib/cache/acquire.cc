@@ -26,6 +26,34 @@ absl::StatusOr<Request> CacheCore::Check(const void* address, std::size_t length
   return Request{*range, access, Any(access & kRemoteRights)};
 }
 
+// Ends what an attempt of the hit path left to do. Returns: whether it got a lease.
+bool CacheCore::Finish(HitPath::Taken taken) {
+  if (taken.outcome == HitPath::Outcome::kUndo) {
+    Column& mine = *hits_.columns().Mine();
+    if (hits_.Undo(mine, taken.id)) LookAfter(taken.id);
+    Columns::Leave(mine);
+  }
+  return taken.outcome == HitPath::Outcome::kDone;
+}
+
+void CacheCore::LookAfter(RegionId id) {
+  const NoAllocationLock lock(mutex_);
+  LookAfterLocked(id);
+  changed_.NotifyAll();
+}
+
+absl::StatusOr<Lease> CacheCore::AcquireUncommon(const void* address, std::size_t length,
+                                                 Access access, HitPath::Taken taken) {
+  if (taken.outcome == HitPath::Outcome::kRefused) {
+    const auto start = reinterpret_cast<std::uintptr_t>(address);
+    taken = hits_.TryAcquireUncommon(start, length, access);
+    if (Finish(taken)) return Lease(this, taken.id, {start, start + length});
+  } else {
+    Finish(taken);
+  }
+  return AcquireLocked(address, length, access);
+}
+
 absl::StatusOr<Lease> CacheCore::AcquireLocked(const void* address, std::size_t length,
                                                Access access) {
   if (Inherited()) {
@@ -84,7 +112,6 @@ void CacheCore::TakeLocked(Region& region) {
   ++hits_.slab().ledger(region.id);
   AccountLocked(region, Account::kHeld);
   region.used = true;
-  ++stats_.leases;
 }
 
 void CacheCore::CountFailure() {
@@ -92,10 +119,20 @@ void CacheCore::CountFailure() {
   ++stats_.failures;
 }
 
+void CacheCore::ReleaseUncommon(RegionId id, HitPath::Outcome outcome) noexcept {
+  if (outcome == HitPath::Outcome::kRefused) {
+    if (Inherited()) return;
+    outcome = hits_.TryReleaseUncommon(id);
+  }
+  if (outcome == HitPath::Outcome::kRefused) return ReleaseLocked(id);
+  if (outcome == HitPath::Outcome::kDone) return;
+  LookAfter(id);  // In the section, so that the cache does not go meanwhile.
+  Columns::Leave(*hits_.columns().Mine());
+}
+
 void CacheCore::ReleaseLocked(RegionId id) noexcept {
   hits_.Prepare();
   const NoAllocationLock lock(mutex_);
-  --stats_.leases;
   --hits_.slab().ledger(id);
   LookAfterLocked(id);
   changed_.NotifyAll();
@@ -107,7 +144,7 @@ RegistrationKeys CacheCore::KeysOf(RegionId id, std::size_t device) const {
     return {record.lkey.load(std::memory_order_relaxed),
             record.rkey.load(std::memory_order_relaxed)};
   }
-  const auto& others = hits_.slab().region(id)->other_keys;
+  const auto& others = hits_.slab().held(id).other_keys;
   LINCHPIN_CHECK(others != nullptr && device <= others->size());
   return (*others)[device - 1];
 }

@@ -42,8 +42,8 @@ absl::StatusOr<std::vector<Lease>> CacheCore::AcquireMany(std::span<const Range>
   monitor_->Settle();  // Before the first look-up, as in Acquire.
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const Range& range = requests[i].range;
-    const RegionId id = hits_.TryAcquireSettled(range.start, range.size(), access);
-    if (id != 0) leases[i] = Lease(this, id, range);
+    const HitPath::Taken taken = hits_.TryAcquireSettled(range.start, range.size(), access);
+    if (Finish(taken)) leases[i] = Lease(this, taken.id, range);
   }
   for (std::size_t done = 0; done < requests.size(); done += kLookUpsAtOnce) {
     const std::size_t end = std::min(done + kLookUpsAtOnce, requests.size());

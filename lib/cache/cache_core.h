@@ -59,12 +59,13 @@ struct Request {
 // What a miss has learnt from its attempts so far.
 struct Attempts {
   int collisions = 0;
-  bool look_again = false;         // The next attempt takes a fresh look at the mapping.
-  bool looked_again = false;       // It did.
-  bool no_union = false;           // The union was refused, or collided; the request alone may not.
-  bool is_union = false;           // The attempt under way registers more than the request's pages.
-  int rooms = 0;                   // How often room was made for one more region.
-  std::unique_ptr<Region> region;  // Being registered; allocated with no lock held.
+  bool look_again = false;    // The next attempt takes a fresh look at the mapping.
+  bool looked_again = false;  // It did.
+  bool no_union = false;      // The union was refused, or collided; the request alone may not.
+  bool is_union = false;      // The attempt under way registers more than the request's pages.
+  int rooms = 0;              // How often room was made for one more region.
+  Flight* flight = nullptr;   // Of the attempt under way.
+  Region* region = nullptr;   // Being registered.
 };
 
 class CacheCore final : public MemoryMonitor::Listener {
@@ -77,13 +78,16 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access) {
     const auto start = reinterpret_cast<std::uintptr_t>(address);
-    const RegionId id = hits_.TryAcquire(start, length, access);
-    if (id != 0) return Lease(this, id, {start, start + length});
-    return AcquireLocked(address, length, access);
+    const HitPath::Taken taken = hits_.TryAcquire(start, length, access);
+    if (taken.outcome == HitPath::Outcome::kDone) {
+      return Lease(this, taken.id, {start, start + length});
+    }
+    return AcquireUncommon(address, length, access, taken);
   }
   absl::StatusOr<std::vector<Lease>> AcquireMany(std::span<const Range> ranges, Access access);
   void Release(RegionId id) noexcept {
-    if (!hits_.TryRelease(id)) ReleaseLocked(id);
+    const HitPath::Outcome outcome = hits_.TryRelease(id);
+    if (outcome != HitPath::Outcome::kDone) ReleaseUncommon(id, outcome);
   }
   void Invalidate(const Range& range);  // By the application, for want of an event.
   absl::Status Fence(const Range& range, Clock::time_point deadline);
@@ -96,7 +100,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   // For who holds a lease on the region.
   RegistrationKeys KeysOf(RegionId id, std::size_t device) const;
   Range RegisteredOf(RegionId id) const;
-  bool IsKept(RegionId id) const { return hits_.slab().region(id)->use.kept; }
+  bool IsKept(RegionId id) const { return hits_.slab().held(id).use.kept; }
   LeaseState StateOf(RegionId id, const Range& range) const;
 
   void OnChanged(Range range) override;
@@ -122,7 +126,12 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   // acquire.cc
   bool Inherited() const { return hits_.Inherited(); }  // By a forked child.
+  absl::StatusOr<Lease> AcquireUncommon(const void* address, std::size_t length, Access access,
+                                        HitPath::Taken taken);
   absl::StatusOr<Lease> AcquireLocked(const void* address, std::size_t length, Access access);
+  bool Finish(HitPath::Taken taken);
+  void ReleaseUncommon(RegionId id, HitPath::Outcome outcome) noexcept;
+  void LookAfter(RegionId id);
   absl::StatusOr<Request> Check(const void* address, std::size_t length, Access access) const;
   absl::StatusOr<Lease> Miss(const Request& request);
   bool RefusesLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -161,6 +170,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   absl::StatusOr<Region*> Join(const Range& pages, Access access, Flight& flight);
   std::shared_ptr<Flight> FindFlightLocked(const Request& request, const Range& pages)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  RegionUse UseOf(const Request& request, const WatchedExtent& extent) const;
   Verdict PublishLocked(const Request& request, const WatchedExtent& extent, Attempts& attempts)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Region*> NotPublished(const Request& request, Verdict verdict,

@@ -21,24 +21,39 @@ constexpr std::size_t kMostSkewBytes = 64 * kLine;
 
 }  // namespace
 
-Columns::~Columns() {
-  for (int slot = 1; slot < ThreadSlot::kEnd; ++slot) {
-    const std::unique_ptr<Column> column(columns_.get()[slot].load(std::memory_order_acquire));
+Columns::Columns(const Barrier& barrier)
+    : barrier_(barrier),
+      all_columns_(new std::atomic<Column*>[kSlotsBefore + std::size_t{ThreadSlot::kEnd}]),
+      columns_(all_columns_.get() + kSlotsBefore),
+      gate_(page_.data() == nullptr ? &closed_for_good_
+                                    : static_cast<std::atomic<Gate>*>(page_.data())) {
+  for (int slot = ThreadSlot::kGone; slot < ThreadSlot::kEnd; ++slot) {
+    columns_[slot].store(&nobodys_, std::memory_order_relaxed);
   }
+  OpenGate();
+}
+
+Columns::~Columns() {
+  ForEach([](Column& column) { delete &column; });
+}
+
+void Columns::OpenGate() {
+  if (gate_ == &closed_for_good_) return;
+  gate_->store(barrier_.asymmetric() ? Gate::kOpen : Gate::kFenced, std::memory_order_release);
 }
 
 Column* Columns::Attach(RegionId ids, std::uint64_t capacity) {
   const int slot = ThreadSlot::Claim();
   if (slot <= 0) return nullptr;
-  Column* column = columns_.get()[slot].load(std::memory_order_relaxed);
-  if (column == nullptr) {
+  Column* column = columns_[slot].load(std::memory_order_relaxed);
+  if (column == &nobodys_) {
     auto map = SparseMap::Reserve((capacity + 1) * sizeof(Count) + kMostSkewBytes);
     if (!map.ok()) return nullptr;
     auto made = std::make_unique<Column>();
     made->map = *std::move(map);
     made->counts = reinterpret_cast<Count*>(made->map.data() + SkewBytes(slot));
     column = made.release();
-    columns_.get()[slot].store(column, std::memory_order_release);
+    columns_[slot].store(column, std::memory_order_release);
   }
   if (ids > column->ids.load(std::memory_order_relaxed)) {
     const std::size_t skew = SkewBytes(slot);

@@ -8,7 +8,8 @@
 //
 // The owner writes counters only inside a section, between Enter and Leave. Once the gate has been
 // closed and AwaitQuiet has returned, nobody is in a section and nobody gets in until the gate is
-// opened: then, and only then, may others write the columns.
+// opened: then, and only then, may others write the columns. In a forked child the gate reads as
+// closed for ever.
 #pragma once
 
 #include <atomic>
@@ -19,6 +20,7 @@
 #include "lib/base/barrier.h"
 #include "lib/base/sparse_map.h"
 #include "lib/base/thread_slot.h"
+#include "lib/base/wiped_page.h"
 #include "lib/cache/region.h"
 
 namespace linchpin::internal {
@@ -40,22 +42,33 @@ struct alignas(64) Column {
   Count* counts = nullptr;               // Does not move.
   std::uint64_t settled_at = 0;          // In ticks; the owner's alone.
   std::atomic<std::uint64_t> hits{0};
-  std::atomic<std::uint64_t> releases{0};
   SparseMap map;
+};
+
+// How a section may be entered.
+enum class Gate : std::uint32_t {
+  kClosed = 0,  // Not at all.
+  kOpen = 1,    // With the light side of membarrier, which binds the compiler alone.
+  kFenced = 2,  // With fences, because the kernel refuses membarrier.
 };
 
 class Columns final {
  public:
-  explicit Columns(const Barrier& barrier)
-      : barrier_(barrier), columns_(new std::atomic<Column*>[std::size_t{ThreadSlot::kEnd}]()) {}
+  explicit Columns(const Barrier& barrier);
   ~Columns();
   Columns(const Columns&) = delete;
   Columns& operator=(const Columns&) = delete;
 
+  // The calling thread's column, or, if it has none yet, one that has counts for no id. Without a
+  // branch: slots that are none have an entry too.
+  Column& MineOrNobodys() const {
+    return *columns_[ThreadSlot::Current()].load(std::memory_order_relaxed);
+  }
+
   // The calling thread's column, or null if it has none yet.
   Column* Mine() const {
-    const int slot = ThreadSlot::Current();
-    return slot <= 0 ? nullptr : columns_.get()[slot].load(std::memory_order_relaxed);
+    Column& mine = MineOrNobodys();
+    return &mine == &nobodys_ ? nullptr : &mine;
   }
 
   // The same, made if need be and opened for the ids below `ids`, of which there can be `capacity`.
@@ -72,32 +85,54 @@ class Columns final {
   template <typename Visit>
   void ForEach(Visit visit) const {
     for (int slot = 1; slot < ThreadSlot::Bound(); ++slot) {
-      Column* const column = columns_.get()[slot].load(std::memory_order_acquire);
-      if (column != nullptr) visit(*column);
+      Column& column = *columns_[slot].load(std::memory_order_acquire);
+      if (&column != &nobodys_) visit(column);
     }
   }
 
-  // Whether the owner may count: not while the gate is closed.
+  // Whether the owner may count now, with kOpen's or kFenced's barriers, as the gate says.
+  template <Gate kHow>
   bool Enter(Column& mine) const {
     mine.inside.store(1, std::memory_order_relaxed);
-    barrier_.Light();  // Pairs with AwaitQuiet.
-    if (open_.load(std::memory_order_acquire)) return true;
+    Light<kHow>();  // Pairs with AwaitQuiet.
+    if (gate_->load(std::memory_order_acquire) == kHow) return true;
     Leave(mine);
     return false;
   }
+  bool Enter(Column& mine) const {
+    return barrier_.asymmetric() ? Enter<Gate::kOpen>(mine) : Enter<Gate::kFenced>(mine);
+  }
   static void Leave(Column& mine) { mine.inside.store(0, std::memory_order_release); }
 
-  void CloseGate() { open_.store(false, std::memory_order_relaxed); }
-  void OpenGate() { open_.store(true, std::memory_order_release); }
+  // The light side of a barrier.
+  template <Gate kHow>
+  static void Light() {
+    if constexpr (kHow == Gate::kFenced) {
+      Barrier::Fence();
+    } else {
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+  }
+
+  Gate gate() const { return gate_->load(std::memory_order_relaxed); }
+  void CloseGate() { gate_->store(Gate::kClosed, std::memory_order_relaxed); }
+  void OpenGate();
 
   // Returns when all who were in a section have left it. Requires: the gate was closed before, and
   // is not opened meanwhile; no lock is held.
   void AwaitQuiet() const;
 
  private:
+  static constexpr std::size_t kSlotsBefore = 1;  // For ThreadSlot::kGone.
+
   const Barrier& barrier_;
-  const std::unique_ptr<std::atomic<Column*>[]> columns_;  // By slot.
-  alignas(64) std::atomic<bool> open_{true};
+  mutable Column nobodys_;
+  const std::unique_ptr<std::atomic<Column*>[]> all_columns_;
+  std::atomic<Column*>* const columns_;  // By slot; never null, so from all_columns_ + 1 on.
+
+  const WipedPage page_;
+  std::atomic<Gate> closed_for_good_{Gate::kClosed};  // Where nothing can be wiped.
+  std::atomic<Gate>* const gate_;                     // In page_, or that.
 };
 
 }  // namespace linchpin::internal

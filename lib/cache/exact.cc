@@ -77,18 +77,15 @@ std::uint32_t CacheCore::LeasesOnLocked(const Region& region) const {
 // Adds to `stats` what the columns count and no fold has brought to the ledger yet.
 void CacheCore::CountFastLocked(CacheStats& stats) const {
   const Slab& slab = hits_.slab();
-  RegionId end = 0;
-  hits_.columns().ForEach([&](const Column& column) {
-    stats.leases -= column.releases.load(std::memory_order_acquire);
-    stats.hits += column.hits.load(std::memory_order_relaxed);
-    stats.leases += column.hits.load(std::memory_order_relaxed);
-    end = std::max(end, column.ids.load(std::memory_order_acquire));
-  });
-  for (RegionId id = 1; !exact_ && id < std::min(slab.end(), end); ++id) {
+  hits_.columns().ForEach(
+      [&](const Column& column) { stats.hits += column.hits.load(std::memory_order_relaxed); });
+  for (RegionId id = 1; id < slab.end(); ++id) {
     const Region* const region = slab.region(id);
-    const bool counts = region != nullptr && region->use.fast && !region->retiring;
-    if (!counts || region->state != RegionState::kLive) continue;
-    const bool idle = LeasesOnLocked(*region) == 0;
+    if (region == nullptr || region->account == Account::kFlying) continue;
+    const std::uint32_t leases = LeasesOnLocked(*region);
+    stats.leases += leases;
+    if (region->state != RegionState::kLive || region->retiring) continue;
+    const bool idle = leases == 0;
     if (region->account == (idle ? Account::kHeld : Account::kIdle)) {
       (idle ? stats.held_bytes : stats.idle_bytes) -= region->range.size();
       (idle ? stats.idle_bytes : stats.held_bytes) += region->range.size();

@@ -1,20 +1,22 @@
 #include "lib/cache/hit_path.h"
 
-#include <algorithm>
 #include <chrono>
 
 namespace linchpin::internal {
 namespace {
 
-constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
+constexpr std::atomic<std::uint64_t> kAlwaysEven{0};
 
-// For how many ticks a thread's look for changes is good. 0: for this one acquire.
-std::uint64_t SettleTicks(const MemoryMonitor::Pace& pace, Freshness freshness) {
+// For how many ticks a thread's look for changes is good. 0: for one acquire.
+std::uint64_t SettleTicks(const MemoryMonitor::Pace& pace) {
   if (pace.epoch == nullptr) return 0;
-  if (freshness == Freshness::kSynchronised) return kNever;
-  if (pace.settle_interval == std::chrono::nanoseconds::max()) return kNever;
   const auto nanoseconds = static_cast<double>(pace.settle_interval.count());
   return static_cast<std::uint64_t>(nanoseconds * TicksPerNanosecond());
+}
+
+bool MustSettle(const MemoryMonitor::Pace& pace, Freshness freshness) {
+  if (pace.epoch == nullptr) return true;
+  return freshness == Freshness::kStrict && pace.settle_interval != std::chrono::nanoseconds::max();
 }
 
 }  // namespace
@@ -22,30 +24,60 @@ std::uint64_t SettleTicks(const MemoryMonitor::Pace& pace, Freshness freshness) 
 HitPath::HitPath(MemoryMonitor& monitor, Freshness freshness)
     : process_cookie_(ProcessCookie()),
       monitor_(monitor),
-      epoch_(monitor.pace().epoch),
-      settle_ticks_(SettleTicks(monitor.pace(), freshness)) {}
+      epoch_(monitor.pace().epoch == nullptr ? &kAlwaysEven : monitor.pace().epoch),
+      strict_(MustSettle(monitor.pace(), freshness)),
+      settle_ticks_(strict_ ? SettleTicks(monitor.pace()) : 0) {}
 
-// The time is taken before the look, so that it is rather too old than too new.
-bool HitPath::Settle(Column& mine) {
+// Whether every change that freed memory before has been told. The time is taken before the look,
+// so that it is rather too old than too new.
+bool HitPath::Fresh(Column& mine) const {
   const std::uint64_t now = Ticks();
+  if (!strict_ || now - mine.settled_at < settle_ticks_) {
+    return epoch_->load(std::memory_order_acquire) % 2 == 0;
+  }
   monitor_.Settle();
   mine.settled_at = now;
   return true;
 }
 
-// A lease that was never given. In full, with the look at the doom: whoever summed meanwhile has
-// counted it.
-void HitPath::Undo(Column& mine, RegionId id) {
+// Trusted memory needs no look. What is trusted by the first glance must be by the last.
+HitPath::Taken HitPath::TryAcquireUncommon(std::uintptr_t start, std::size_t size,
+                                           Access access) const {
+  Column* const mine = columns_.Mine();
+  if (mine == nullptr || Inherited()) return {0, Outcome::kRefused};
+  const RegionId id = hints_.Find(start);
+  const std::uint32_t trusted =
+      slab_.record(id).state.load(std::memory_order_relaxed) & record_state::kTrusted;
+  if (id == 0 || (trusted == 0 && !Fresh(*mine))) return {0, Outcome::kRefused};
+  const std::uint32_t rights = static_cast<std::uint32_t>(access) | trusted;
+  return barrier_.asymmetric() ? Take<Gate::kOpen>(*mine, id, {start, size}, rights)
+                               : Take<Gate::kFenced>(*mine, id, {start, size}, rights);
+}
+
+HitPath::Taken HitPath::TryAcquireSettled(std::uintptr_t start, std::size_t size,
+                                          Access access) const {
+  Column& mine = columns_.MineOrNobodys();
+  const RegionId id = hints_.Find(start);
+  const auto rights = static_cast<std::uint32_t>(access);
+  return barrier_.asymmetric() ? Take<Gate::kOpen>(mine, id, {start, size}, rights)
+                               : Take<Gate::kFenced>(mine, id, {start, size}, rights);
+}
+
+HitPath::Outcome HitPath::TryReleaseUncommon(RegionId id) const {
+  return columns_.gate() == Gate::kFenced ? GiveBack<Gate::kFenced>(id) : Outcome::kRefused;
+}
+
+// In full, with the look at the doom: whoever summed meanwhile has counted it. Where leases are
+// counted under the mutex, a last release may have seen this count too.
+bool HitPath::Undo(Column& mine, RegionId id) const {
   AddAlone(mine.counts[id].released, std::memory_order_release);
   barrier_.Light();
   const std::uint32_t state = slab_.record(id).state.load(std::memory_order_acquire);
-  if ((state & (record_state::kDoomed | record_state::kCounted)) != 0) doomed_(core_, id);
-  Columns::Leave(mine);
+  return (state & (record_state::kDoomed | record_state::kCounted)) != 0;
 }
 
 void HitPath::Prepare() {
-  Column* mine = columns_.Mine();
-  if (mine == nullptr || mine->ids.load(std::memory_order_relaxed) < slab_.end()) {
+  if (columns_.MineOrNobodys().ids.load(std::memory_order_relaxed) < slab_.end()) {
     columns_.Attach(slab_.end(), slab_.capacity());
   }
 }

@@ -9,7 +9,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 
 #include "absl/status/status.h"
 
@@ -27,36 +26,45 @@ namespace linchpin::internal {
 
 class HitPath final {
  public:
-  // Who is told that the last lease on a region that is doomed may be gone.
-  using Doomed = void (*)(void* core, RegionId id);
+  // What came of an attempt that takes no lock.
+  enum class Outcome : std::uint8_t {
+    kDone,     // A lease taken, or given back.
+    kUndo,     // Counted, but not served: CacheCore::Undo must follow. The thread is in a section.
+    kDoomed,   // Given back, of a region that may now be dead: LookAfter must follow; in a section.
+    kRefused,  // Nothing has changed.
+  };
+  struct Taken {
+    RegionId id;
+    Outcome outcome;
+  };
 
   HitPath(MemoryMonitor& monitor, Freshness freshness);
 
   absl::Status Reserve(std::uint64_t regions) { return slab_.Reserve(regions); }
 
-  // Returns: the id of a region that serves the request, with a lease on it; or 0, for whatever
-  // reason, and nothing has changed.
-  RegionId TryAcquire(std::uintptr_t start, std::size_t size, Access access) {
-    Column* const mine = columns_.Mine();
-    if (mine == nullptr || Inherited()) return 0;
-    const RegionId id = hints_.Find(start);
-    const std::uint32_t trusted =
-        slab_.record(id).state.load(std::memory_order_relaxed) & record_state::kTrusted;
-    if (id == 0 || (trusted == 0 && !Fresh(*mine))) return 0;
-    return Take(*mine, id, {start, size}, static_cast<std::uint32_t>(access) | trusted);
+  // Tries to take a lease, if this thread need not look for changes first.
+  Taken TryAcquire(std::uintptr_t start, std::size_t size, Access access) const {
+    Column& mine = columns_.MineOrNobodys();
+    const bool stale = strict_ && Ticks() - mine.settled_at >= settle_ticks_;
+    // Before the load of the record's state. Pairs with the monitor's reader.
+    if (stale || epoch_->load(std::memory_order_acquire) % 2 != 0) return {0, Outcome::kRefused};
+    return Take<Gate::kOpen>(mine, hints_.Find(start), {start, size},
+                             static_cast<std::uint32_t>(access));
   }
 
-  // The same, for a caller that has waited for changes to be told. Requires: not Inherited().
-  RegionId TryAcquireSettled(std::uintptr_t start, std::size_t size, Access access) {
-    Column* const mine = columns_.Mine();
-    const RegionId id = hints_.Find(start);
-    if (mine == nullptr || id == 0) return 0;
-    return Take(*mine, id, {start, size}, static_cast<std::uint32_t>(access));
-  }
+  // The same for a thread that must look, or uses fences, or asks for trusted memory.
+  Taken TryAcquireUncommon(std::uintptr_t start, std::size_t size, Access access) const;
 
-  // Gives a lease back.
-  // Returns: false when it must be given back under the mutex; nothing has changed then.
-  bool TryRelease(RegionId id);
+  // The same for a thread that has looked.
+  Taken TryAcquireSettled(std::uintptr_t start, std::size_t size, Access access) const;
+
+  // Tries to give a lease back.
+  Outcome TryRelease(RegionId id) const { return GiveBack<Gate::kOpen>(id); }
+  Outcome TryReleaseUncommon(RegionId id) const;
+
+  // Takes back a count that did not become a lease.
+  // Returns: whether the region may be dead now. The thread is still in its section.
+  bool Undo(Column& mine, RegionId id) const;
 
   // To be called by a thread before it looks for changes itself, on its way to the mutex: makes
   // the next hits of this thread possible.
@@ -71,21 +79,17 @@ class HitPath final {
   HintIndex& hints() { return hints_; }
   const Barrier& barrier() const { return barrier_; }
 
-  void set_doomed(Doomed doomed, void* core) {
-    doomed_ = doomed;
-    core_ = core;
-  }
-
  private:
   struct Asked {
     std::uintptr_t start;
     std::size_t size;
   };
 
-  bool Fresh(Column& mine);
-  RegionId Take(Column& mine, RegionId id, Asked asked, std::uint32_t rights);
-  bool Settle(Column& mine);
-  void Undo(Column& mine, RegionId id);
+  template <Gate kHow>
+  Taken Take(Column& mine, RegionId id, Asked asked, std::uint32_t rights) const;
+  template <Gate kHow>
+  Outcome GiveBack(RegionId id) const;
+  bool Fresh(Column& mine) const;
 
   // Serves only what has no remote right: exact regions are counted under the mutex.
   static constexpr std::uint32_t kServed =
@@ -99,33 +103,25 @@ class HitPath final {
   const std::uint64_t process_cookie_;
   const Barrier barrier_;
   MemoryMonitor& monitor_;
-  const std::atomic<std::uint64_t>* const epoch_;  // Null: every acquire settles.
-  const std::uint64_t settle_ticks_;               // A look for changes is good for so long.
-  Doomed doomed_ = nullptr;
-  void* core_ = nullptr;
+  const std::atomic<std::uint64_t>* const epoch_;
+  const bool strict_;                 // A thread's look for changes is good for settle_ticks_ only.
+  const std::uint64_t settle_ticks_;  // 0: for one acquire.
   Slab slab_;
   HintIndex hints_{slab_};
   Columns columns_{barrier_};
 };
 
-// Whether every change that freed memory before has been told, as far as the cache's freshness
-// asks. Its loads come before the load of the record's state.
-inline bool HitPath::Fresh(Column& mine) {
-  if (settle_ticks_ != std::numeric_limits<std::uint64_t>::max() &&
-      (settle_ticks_ == 0 || Ticks() - mine.settled_at >= settle_ticks_)) {
-    return Settle(mine);
-  }
-  return epoch_->load(std::memory_order_acquire) % 2 == 0;  // Pairs with the monitor's reader.
-}
-
 // The count comes first, and what the record says after it counts alone: before, the id may have
 // been taken back and be another region's now.
-inline RegionId HitPath::Take(Column& mine, RegionId id, Asked asked, std::uint32_t rights) {
-  if ((rights & ~kServed) != 0 || id >= mine.ids.load(std::memory_order_relaxed)) return 0;
-  if (!columns_.Enter(mine)) return 0;
-  Count& count = mine.counts[id];
-  AddAlone(count.acquired, std::memory_order_relaxed);
-  barrier_.Light();  // Pairs with the flush: it sees the count, or we its doom.
+template <Gate kHow>
+inline HitPath::Taken HitPath::Take(Column& mine, RegionId id, Asked asked,
+                                    std::uint32_t rights) const {
+  if ((rights & ~kServed) != 0 || id >= mine.ids.load(std::memory_order_relaxed) ||
+      !columns_.Enter<kHow>(mine)) {
+    return {0, Outcome::kRefused};
+  }
+  AddAlone(mine.counts[id].acquired, std::memory_order_relaxed);
+  Columns::Light<kHow>();  // Pairs with the flush: it sees the count, or we its doom.
   const Record& record = slab_.record(id);
   const std::uint32_t state = record.state.load(std::memory_order_acquire);
   const std::uintptr_t offset = asked.start - record.start.load(std::memory_order_relaxed);
@@ -133,31 +129,28 @@ inline RegionId HitPath::Take(Column& mine, RegionId id, Asked asked, std::uint3
   const bool served =
       (state & (rights | kKind | record_state::kLive)) == (rights | record_state::kLive) &&
       offset < registered && asked.size - 1 < registered - offset;
-  if (!served) {
-    Undo(mine, id);
-    return 0;
-  }
+  if (!served) return {id, Outcome::kUndo};
   AddAlone(mine.hits, std::memory_order_relaxed);
   Columns::Leave(mine);
-  return id;
+  return {id, Outcome::kDone};
 }
 
-inline bool HitPath::TryRelease(RegionId id) {
-  if (Inherited()) return true;
-  Column* const mine = columns_.Mine();
-  if (mine == nullptr || id >= mine->ids.load(std::memory_order_relaxed)) return false;
+template <Gate kHow>
+inline HitPath::Outcome HitPath::GiveBack(RegionId id) const {
+  Column& mine = columns_.MineOrNobodys();
   const Record& record = slab_.record(id);
   constexpr std::uint32_t kUnderMutex = record_state::kDoomed | record_state::kCounted;
-  if ((record.state.load(std::memory_order_relaxed) & kUnderMutex) != 0) return false;
-  if (!columns_.Enter(*mine)) return false;
-  AddAlone(mine->releases, std::memory_order_relaxed);
-  AddAlone(mine->counts[id].released, std::memory_order_release);
-  barrier_.Light();  // Pairs with the flush: it sees the count, or we its doom.
-  if ((record.state.load(std::memory_order_acquire) & record_state::kDoomed) != 0) {
-    doomed_(core_, id);
+  if ((record.state.load(std::memory_order_relaxed) & kUnderMutex) != 0 ||
+      id >= mine.ids.load(std::memory_order_relaxed) || !columns_.Enter<kHow>(mine)) {
+    return Outcome::kRefused;
   }
-  Columns::Leave(*mine);
-  return true;
+  AddAlone(mine.counts[id].released, std::memory_order_release);
+  Columns::Light<kHow>();  // Pairs with the flush: it sees the count, or we its doom.
+  if ((record.state.load(std::memory_order_acquire) & record_state::kDoomed) != 0) {
+    return Outcome::kDoomed;
+  }
+  Columns::Leave(mine);
+  return Outcome::kDone;
 }
 
 }  // namespace linchpin::internal

@@ -82,7 +82,7 @@ LeaseState CacheCore::StateOf(RegionId id, const Range& range) const {
   if (Inherited()) return LeaseState::kStale;  // The child has the copy, the device the original.
   monitor_->Settle();
   const NoAllocationLock lock(mutex_);
-  return hits_.slab().region(id)->changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
+  return hits_.slab().held(id).changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
 }
 
 // Whether nothing that was registered in `range` before it changed is still registered.

@@ -58,21 +58,12 @@ CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options)
       max_idle_bytes_(options_.max_idle_bytes != 0 ? options_.max_idle_bytes : DefaultIdleBytes()),
       max_regions_(std::max<std::uint64_t>(
           options_.max_regions != 0 ? options_.max_regions : limits_.max_regions / 4, 1)),
-      hits_(*monitor_, options_.freshness) {
-  hits_.set_doomed(
-      [](void* core, RegionId id) {
-        auto* const self = static_cast<CacheCore*>(core);
-        const NoAllocationLock lock(self->mutex_);
-        self->LookAfterLocked(id);
-        self->changed_.NotifyAll();
-      },
-      this);
-}
+      hits_(*monitor_, options_.freshness) {}
 
 // Nothing is left by now but records of leaks.
 CacheCore::~CacheCore() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   LINCHPIN_CHECK(graves_.empty() && reaping_.empty() && clock_.empty() && limbo_.empty());
-  leaked_.clear_and_dispose([](Region* region) { delete region; });
+  leaked_.clear_and_dispose([this](Region* region) { hits_.slab().Leave(*region); });
 }
 
 // In a forked child: another thread of the parent may have been changing the lists at the fork, or
@@ -224,11 +215,9 @@ void CacheCore::CheckInvariantsForTest() {
   FlushLimbo();
   const NoAllocationLock lock(mutex_);
   index_.CheckInvariants();
-  CacheStats sum = stats_;
-  CountFastLocked(sum);
+  CacheStats sum;
   std::uint64_t flying_bytes = 0;
   std::uint64_t kept_bytes = 0;
-  sum.idle_bytes = sum.held_bytes = sum.deferred_bytes = sum.stale_regions = 0;
   index_.ForEach([&](const Region& region) {
     mutex_.AssertHeld();
     const std::uint32_t leases = LeasesOnLocked(region);
@@ -237,7 +226,6 @@ void CacheCore::CheckInvariantsForTest() {
     (flying ? flying_bytes : leases == 0 ? sum.idle_bytes : sum.held_bytes) += region.range.size();
     if (region.use.kept && (kept || flying)) kept_bytes += region.range.size();
     if (region.state == RegionState::kStale) ++sum.stale_regions;
-    sum.leases -= leases;
     LINCHPIN_CHECK(hits_.slab().region(region.id) == &region && region.list.is_linked() == kept);
   });
   for (const RegionList* list : {&graves_, &reaping_}) {
@@ -246,7 +234,10 @@ void CacheCore::CheckInvariantsForTest() {
       sum.deferred_bytes += region.range.size();
     }
   }
-  LINCHPIN_CHECK(sum.leases == 0 && kept_bytes == kept_bytes_);
+  LINCHPIN_CHECK(kept_bytes == kept_bytes_);
+  for (RegionId id = 1; id < hits_.slab().end(); ++id) {
+    LINCHPIN_CHECK(hits_.slab().region(id) != nullptr || hits_.slab().ledger(id) == 0);
+  }
   LINCHPIN_CHECK(sum.idle_bytes == stats_.idle_bytes && sum.held_bytes == stats_.held_bytes);
   LINCHPIN_CHECK(sum.deferred_bytes == stats_.deferred_bytes);
   LINCHPIN_CHECK(sum.stale_regions == stats_.stale_regions);

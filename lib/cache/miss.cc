@@ -52,9 +52,8 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
   const WatchedExtent extent = monitor_->Watch(request.range, attempts.look_again);
   attempts.looked_again |= std::exchange(attempts.look_again, false);
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
-  if (attempts.region == nullptr) attempts.region = std::make_unique<Region>();
   const auto own = std::make_shared<Flight>();  // Outlives the region's use of it.
-  attempts.region->flight = own.get();
+  attempts.flight = own.get();
   std::shared_ptr<Flight> other;
   Verdict verdict = Verdict::kPublished;
   const std::uint64_t reaped_before = reaped();
@@ -68,8 +67,9 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
     if (other == nullptr) verdict = PublishLocked(request, extent, attempts);
   }
   if (other != nullptr) return Join(pages, request.access, *other);
-  if (verdict != Verdict::kPublished)
+  if (verdict != Verdict::kPublished) {
     return NotPublished(request, verdict, reaped_before, attempts);
+  }
   if (!StillAsPlanned(*attempts.region, extent)) {
     MarkCollided(*attempts.region);
     return Land(attempts, absl::AbortedError(""), absl::OkStatus());
@@ -133,23 +133,26 @@ absl::StatusOr<Region*> CacheCore::Join(const Range& pages, Access access, Fligh
   return nullptr;
 }
 
+RegionUse CacheCore::UseOf(const Request& request, const WatchedExtent& extent) const {
+  const bool trusted = options_.unwatched == Unwatched::kTrust;
+  const bool watched = extent.coverage == Coverage::kAll;
+  RegionUse use;
+  use.exact = request.exact;
+  use.watched = extent.coverage != Coverage::kNone;
+  use.shared = options_.mode == Mode::kOn && (watched || (trusted && !extent.passing));
+  use.fast = use.shared && !request.exact;
+  use.trusted = use.shared && !watched;
+  use.kept = use.shared && (!request.exact || options_.idle_remote == IdleRemote::kKeep);
+  return use;
+}
+
 CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const WatchedExtent& extent,
                                             Attempts& attempts) {
   if (RefusesLocked()) return Verdict::kClosed;
-  Region& region = *attempts.region;
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
-  const bool trusted = options_.unwatched == Unwatched::kTrust;
-  const bool on = options_.mode == Mode::kOn;
-  const bool watched = extent.coverage == Coverage::kAll;
-  region.use.exact = request.exact;
-  region.use.watched = extent.coverage != Coverage::kNone;
-  region.use.shared = on && (watched || (trusted && !extent.passing));
-  region.use.fast = region.use.shared && !request.exact;
-  region.use.trusted = region.use.shared && !watched;
-  region.use.kept =
-      region.use.shared && (!request.exact || options_.idle_remote == IdleRemote::kKeep);
+  const RegionUse use = UseOf(request, extent);
   Plan plan{pages, request.access, pages};
-  if (region.use.shared && !request.exact && extent.uniform && !attempts.no_union) {
+  if (use.fast && extent.uniform && !attempts.no_union) {
     const std::uint64_t room = max_idle_bytes_ - std::min(max_idle_bytes_, stats_.idle_bytes);
     plan = PlanUnion(
         index_, pages, request.access,
@@ -162,21 +165,23 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
   if (OverHeldLocked(plan.range.size())) plan = {pages, request.access, pages};
   if (OverHeldLocked(plan.range.size())) return Verdict::kTooManyBytes;
   if (stats_.regions >= max_regions_) return Verdict::kTooManyRegions;
-  if (region.use.kept && kept_bytes_ + plan.range.size() > max_idle_bytes_) {
+  if (use.kept && kept_bytes_ + plan.range.size() > max_idle_bytes_) {
     if (!pressure_) return Verdict::kPressure;
     pressed_ = Clock::now();
   }
-  if (!hits_.slab().Enter(region)) return Verdict::kNoIds;
+  Region* const entered = hits_.slab().Enter();
+  if (entered == nullptr) return Verdict::kNoIds;
 
+  Region& region = *entered;
+  attempts.region = entered;
   attempts.is_union = plan.range != pages || plan.access != request.access;
+  region.use = use;
   region.range = plan.range;
   region.access = plan.access;
   region.asked = plan.asked;
-  region.changed = {};
-  region.used = false;
+  region.flight = attempts.flight;
   region.flight->range = plan.range;
   region.flight->access = plan.access;
-  region.state = RegionState::kRegistering;
   index_.pending().Insert(region);
   ++stats_.regions;
   stats_.bytes += plan.range.size();
@@ -245,9 +250,9 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       stats_.bytes -= region.range.size();
       if (region.use.kept) kept_bytes_ -= region.range.size();
       AccountLocked(region, Account::kNone);
-      hits_.slab().Leave(region);
     }
     region.flight = nullptr;
+    if (!registration.ok()) hits_.slab().Leave(region);
     if (!collided) {
       flight->code = final_status.code();
       flight->message = std::move(message);
@@ -261,10 +266,8 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
     ++attempts.collisions;
     attempts.no_union = true;  // The change may be none of the request's own memory.
   }
-  if (!registration.ok())
-    return final_status.ok() || collided ? absl::StatusOr<Region*>(nullptr) : final_status;
-  Region* const made = attempts.region.release();  // The index owns it now, or the graves.
-  return collided ? nullptr : made;
+  if (!registration.ok() && !collided && !final_status.ok()) return final_status;
+  return registration.ok() && !collided ? &region : nullptr;
 }
 
 void CacheCore::KeepLocked(Region& region, const Registration& registration) {
@@ -289,7 +292,6 @@ void CacheCore::ShowLocked(const Region& region) {
 void CacheCore::GoLiveLocked(Region& region) {
   ++hits_.slab().ledger(region.id);
   AccountLocked(region, Account::kHeld);
-  ++stats_.leases;
   if (region.use.kept) clock_.push_back(region);
   ShowLocked(region);
   if (!region.use.shared) {

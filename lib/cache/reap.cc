@@ -1,7 +1,6 @@
 // Deregistration. The reaper's thread does it, or one that must wait for it anyway; never one that
 // hits or releases, and never with the mutex held.
 #include <algorithm>
-#include <memory>
 
 #include "lib/cache/cache_core.h"
 
@@ -23,6 +22,7 @@ bool CacheCore::ReapOne(const Range& range) {
         std::max(stats_.reap_lag_us_max, static_cast<std::uint64_t>(lag.count()));
   }
   Registration registration = RegistrationOf(*region);
+  region->other_keys = nullptr;  // With no lock held. Nobody has a lease that would ask for them.
   const bool reaped = registrar_->Deregister(registration).ok();
   {
     const NoAllocationLock lock(mutex_);
@@ -30,19 +30,17 @@ bool CacheCore::ReapOne(const Range& range) {
     --stats_.regions;
     stats_.bytes -= region->range.size();
     AccountLocked(*region, Account::kNone);
-    hits_.slab().Leave(*region);
     if (reaped) {
       ++stats_.deregistrations;
+      hits_.slab().Leave(*region);
     } else {
       region->Apply(RegionEvent::kDeregisterFailed);
       leaked_.push_back(*region);
       ++stats_.leaked;
-      region = nullptr;
     }
     changed_.NotifyAll();
     if (ending_) work_.NotifyOne();
   }
-  delete region;
   return true;
 }
 

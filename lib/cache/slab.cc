@@ -1,6 +1,7 @@
 #include "lib/cache/slab.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace linchpin::internal {
@@ -8,27 +9,29 @@ namespace {
 
 constexpr std::uint64_t kFewestIds = 4096;
 
-constexpr std::uintptr_t FreeSlot(RegionId next) {
-  return (std::uintptr_t{next} << 1) | 1;
-}
-
 }  // namespace
 
 absl::Status Slab::Reserve(std::uint64_t ids) {
   for (ids = std::min(ids, kMaxIds - 1) + 1;; ids = std::max(ids / 2, kFewestIds)) {
     absl::StatusOr<SparseMap> records = SparseMap::Reserve(ids * sizeof(Record));
     absl::StatusOr<SparseMap> ledger = SparseMap::Reserve(ids * sizeof(std::uint32_t));
-    absl::StatusOr<SparseMap> regions = SparseMap::Reserve(ids * sizeof(std::uintptr_t));
-    if (!records.ok() || !ledger.ok() || !regions.ok()) {
+    absl::StatusOr<SparseMap> regions = SparseMap::Reserve(ids * sizeof(Region));
+    absl::StatusOr<SparseMap> links = SparseMap::Reserve(ids * sizeof(RegionId));
+    if (!records.ok() || !ledger.ok() || !regions.ok() || !links.ok()) {
       if (ids > kFewestIds) continue;
-      return !records.ok() ? records.status() : !ledger.ok() ? ledger.status() : regions.status();
+      for (const auto* map : {&records, &ledger, &regions}) {
+        if (!map->ok()) return map->status();
+      }
+      return links.status();
     }
     record_map_ = *std::move(records);
     ledger_map_ = *std::move(ledger);
     region_map_ = *std::move(regions);
+    link_map_ = *std::move(links);
     records_ = reinterpret_cast<Record*>(record_map_.data());
     ledger_ = reinterpret_cast<std::uint32_t*>(ledger_map_.data());
-    regions_ = reinterpret_cast<std::uintptr_t*>(region_map_.data());
+    regions_ = reinterpret_cast<Region*>(region_map_.data());
+    links_ = reinterpret_cast<RegionId*>(link_map_.data());
     capacity_ = ids - 1;
     if (Grow()) return absl::OkStatus();
     return absl::ResourceExhaustedError(
@@ -36,40 +39,43 @@ absl::Status Slab::Reserve(std::uint64_t ids) {
   }
 }
 
+// By half, in steps that a process which counts its memory can pay.
 bool Slab::Grow() {
-  const std::uint64_t wanted = std::min<std::uint64_t>(
-      std::max(open_.load(), end_.load()) + std::uint64_t{1}, capacity_ + 1);
-  if (wanted <= open_) return false;
-  const bool grown = record_map_.Open(wanted * sizeof(Record)) &&
-                     ledger_map_.Open(wanted * sizeof(std::uint32_t)) &&
-                     region_map_.Open(wanted * sizeof(std::uintptr_t));
-  if (!grown) return false;
-  const std::uint64_t open = std::min({record_map_.open_bytes() / sizeof(Record),
-                                       ledger_map_.open_bytes() / sizeof(std::uint32_t),
-                                       region_map_.open_bytes() / sizeof(std::uintptr_t)});
-  open_.store(static_cast<RegionId>(std::min(open, capacity_ + 1)), std::memory_order_release);
-  return true;
+  constexpr std::uint64_t kFirst = 256;
+  constexpr std::uint64_t kMost = 1 << 18;
+  if (end_ < open_) return true;
+  const std::uint64_t given = std::max(open_.load(), end_.load());
+  const std::uint64_t ids =
+      std::min(given + std::clamp<std::uint64_t>(given / 2, kFirst, kMost), capacity_ + 1);
+  const bool grown = ids > open_ && record_map_.Open(ids * sizeof(Record)) &&
+                     ledger_map_.Open(ids * sizeof(std::uint32_t)) &&
+                     region_map_.Open(ids * sizeof(Region)) &&
+                     link_map_.Open(ids * sizeof(RegionId));
+  if (grown) open_.store(static_cast<RegionId>(ids), std::memory_order_release);
+  return grown;
 }
 
-bool Slab::Enter(Region& region) {
-  if (free_ != 0) {
-    region.id = free_;
-    free_ = static_cast<RegionId>(regions_[free_] >> 1);
+Region* Slab::Enter() {
+  RegionId id = free_;
+  if (id != 0) {
+    free_ = links_[id];
   } else {
-    const RegionId next = end_.load(std::memory_order_relaxed);
-    if (next >= open_.load(std::memory_order_acquire)) return false;
-    region.id = next;
-    end_.store(next + 1, std::memory_order_release);
+    id = end_.load(std::memory_order_relaxed);
+    if (id >= open_.load(std::memory_order_acquire)) return nullptr;
+    end_.store(id + 1, std::memory_order_release);
   }
-  regions_[region.id] = reinterpret_cast<std::uintptr_t>(&region);
+  links_[id] = kInUse;
   ++used_;
-  return true;
+  auto* const region = new (regions_ + id) Region;
+  region->id = id;
+  return region;
 }
 
 void Slab::Leave(Region& region) {
-  record(region.id).state.store(0, std::memory_order_relaxed);
-  regions_[region.id] = FreeSlot(std::exchange(free_, region.id));
-  region.id = 0;
+  const RegionId id = region.id;
+  region.~Region();
+  record(id).state.store(0, std::memory_order_relaxed);
+  links_[id] = std::exchange(free_, id);
   --used_;
 }
 
@@ -82,9 +88,7 @@ bool Slab::Retract() {
 }
 
 void Slab::Clear() const {
-  record_map_.Clear();
-  ledger_map_.Clear();
-  region_map_.Clear();
+  for (const SparseMap* map : {&record_map_, &ledger_map_, &region_map_, &link_map_}) map->Clear();
 }
 
 }  // namespace linchpin::internal

@@ -3,7 +3,8 @@
 //
 //   record   32 bytes, all that a hit reads. Type-stable: may be read at any time, by anyone
 //   ledger   leases on the region that no column counts: those taken or given back under the mutex
-//   region   the Region, or null
+//   region   the Region itself, which lives here from Enter to Leave
+//   link     whether there is a region, or else which free id is next
 #pragma once
 
 #include <atomic>
@@ -48,7 +49,8 @@ class Slab final {
   // Reserves room for `ids`, or, where address space is short, for as many as there is room for.
   absl::Status Reserve(std::uint64_t ids);
 
-  // Opens room for more ids. Returns: false when the kernel refuses, or there are `capacity`.
+  // Opens room for more ids, if nobody else just has.
+  // Returns: false when the kernel refuses, or there are `capacity`.
   // Requires: no lock of the monitor's reader is held; one call at a time.
   bool Grow();
 
@@ -60,10 +62,9 @@ class Slab final {
 
   // The rest is guarded by the cache's mutex.
   std::uint32_t& ledger(RegionId id) const { return ledger_[id]; }
-  Region* region(RegionId id) const {
-    const std::uintptr_t slot = regions_[id];
-    return slot % 2 == 0 ? reinterpret_cast<Region*>(slot) : nullptr;
-  }
+  Region* region(RegionId id) const { return links_[id] == kInUse ? regions_ + id : nullptr; }
+  // Requires: a region has the id. Who holds a lease on it needs no mutex for this.
+  Region& held(RegionId id) const { return regions_[id]; }
 
   // Takes all ids back, if no region has one: none is given until Clear and Grow were called.
   // Returns: false if one has.
@@ -73,17 +74,22 @@ class Slab final {
   // is in a section of a column.
   void Clear() const;
 
-  // Returns: whether it was given an id; if not, Grow first.
-  bool Enter(Region& region);
+  // Returns: a new region with an id, or null: Grow first.
+  Region* Enter();
+  // Requires: the region is in no set and no list, and has no other_keys, which would be freed.
   void Leave(Region& region);
 
  private:
+  static constexpr RegionId kInUse = UINT32_MAX;
+
   SparseMap record_map_;
   SparseMap ledger_map_;
   SparseMap region_map_;
+  SparseMap link_map_;
   Record* records_ = nullptr;
   std::uint32_t* ledger_ = nullptr;
-  std::uintptr_t* regions_ = nullptr;  // A Region*, or, of a free id: the next free one << 1 | 1.
+  Region* regions_ = nullptr;
+  RegionId* links_ = nullptr;  // kInUse, or, of an id that was given back: the next such, or 0.
 
   std::uint64_t capacity_ = 0;
   std::atomic<RegionId> open_{0};  // Ids below this may be given.
