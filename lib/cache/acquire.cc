@@ -69,24 +69,25 @@ absl::StatusOr<Lease> CacheCore::AcquireLocked(const void* address, std::size_t 
   hits_.Prepare();
   monitor_->Settle();  // Before the look-up: what was unmapped by now is out of the index.
   Region* found = nullptr;
+  Attempts attempts;
   {
     const NoAllocationLock lock(mutex_);
     found = FindLocked(*request);
     if (found != nullptr) TakeLocked(*found);
     ++(found != nullptr ? stats_.hits : stats_.misses);
+    attempts.landings = landings_;
   }
   if (found != nullptr) {
     if (found->use.fast)
       hits_.hints().Set({request->range.start, request->range.start + 1}, found->id);
     return Lease(this, found->id, request->range);
   }
-  absl::StatusOr<Lease> lease = Miss(*request);
+  absl::StatusOr<Lease> lease = Miss(*request, attempts);
   if (!lease.ok()) CountFailure();
   return lease;
 }
 
-absl::StatusOr<Lease> CacheCore::Miss(const Request& request) {
-  Attempts attempts;
+absl::StatusOr<Lease> CacheCore::Miss(const Request& request, Attempts& attempts) {
   while (attempts.collisions < kMaxCollisions) {
     absl::StatusOr<Region*> region = Attempt(request, attempts);
     if (!region.ok()) return region.status();

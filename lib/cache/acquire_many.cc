@@ -59,7 +59,8 @@ absl::StatusOr<std::vector<Lease>> CacheCore::AcquireMany(std::span<const Range>
   }
   for (std::size_t i = 0; i < requests.size(); ++i) {
     if (leases[i]) continue;
-    absl::StatusOr<Lease> lease = Miss(requests[i]);
+    Attempts attempts;
+    absl::StatusOr<Lease> lease = Miss(requests[i], attempts);
     if (!lease.ok()) {
       CountFailure();
       return lease.status();

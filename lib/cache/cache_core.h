@@ -59,13 +59,14 @@ struct Request {
 // What a miss has learnt from its attempts so far.
 struct Attempts {
   int collisions = 0;
-  bool look_again = false;    // The next attempt takes a fresh look at the mapping.
-  bool looked_again = false;  // It did.
-  bool no_union = false;      // The union was refused, or collided; the request alone may not.
-  bool is_union = false;      // The attempt under way registers more than the request's pages.
-  int rooms = 0;              // How often room was made for one more region.
-  Flight* flight = nullptr;   // Of the attempt under way.
-  Region* region = nullptr;   // Being registered.
+  std::uint64_t landings = 0;  // As many as there were at the last look into the index.
+  bool look_again = false;     // The next attempt takes a fresh look at the mapping.
+  bool looked_again = false;   // It did.
+  bool no_union = false;       // The union was refused, or collided; the request alone may not.
+  bool is_union = false;       // The attempt under way registers more than the request's pages.
+  int rooms = 0;               // How often room was made for one more region.
+  Flight* flight = nullptr;    // Of the attempt under way.
+  Region* region = nullptr;    // Being registered.
 };
 
 class CacheCore final : public MemoryMonitor::Listener {
@@ -133,7 +134,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   void ReleaseUncommon(RegionId id, HitPath::Outcome outcome) noexcept;
   void LookAfter(RegionId id);
   absl::StatusOr<Request> Check(const void* address, std::size_t length, Access access) const;
-  absl::StatusOr<Lease> Miss(const Request& request);
+  absl::StatusOr<Lease> Miss(const Request& request, Attempts& attempts);
   bool RefusesLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return closed_ || closers_ > 0;
   }
@@ -244,6 +245,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   // Of regions that are kept, Live or flying. While leases are not counted exactly, at most
   // max_idle_bytes_; so that no more than that can be idle.
   std::uint64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t landings_ ABSL_GUARDED_BY(mutex_) = 1;      // Regions that went Live, and 1.
   std::uint64_t flying_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Published, and not landed yet.
   // Leases are counted exactly while exact_users_ > 0 and the columns have been folded.
   int exact_users_ ABSL_GUARDED_BY(mutex_) = 0;

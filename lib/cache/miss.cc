@@ -59,7 +59,8 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
   const std::uint64_t reaped_before = reaped();
   {
     const NoAllocationLock lock(mutex_);
-    if (Region* found = FindLocked(request)) {
+    Region* const found = attempts.landings == landings_ ? nullptr : FindLocked(request);
+    if (found != nullptr) {
       TakeLocked(*found);
       return found;
     }
@@ -290,6 +291,7 @@ void CacheCore::ShowLocked(const Region& region) {
 }
 
 void CacheCore::GoLiveLocked(Region& region) {
+  ++landings_;
   ++hits_.slab().ledger(region.id);
   AccountLocked(region, Account::kHeld);
   if (region.use.kept) clock_.push_back(region);
@@ -303,14 +305,16 @@ void CacheCore::GoLiveLocked(Region& region) {
     index_.exact().Insert(region);
     return;
   }
+  bool overlaps = false;
   index_.ForEachComparable(region.range, region.access, [&](Region& other) {
     mutex_.AssertHeld();
+    overlaps = true;
     const bool serves_all =
         region.range.Contains(other.range) && !Any(other.access & ~region.access);
     if (serves_all) RetireLocked(other);
   });
   Shelf& shelf = index_.shelf(region.access);
-  const bool superfluous = shelf.FindContaining(region.range) != nullptr;
+  const bool superfluous = overlaps && shelf.FindContaining(region.range) != nullptr;
   shelf.Insert(region);
   if (superfluous) RetireLocked(region);
 }
