@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <random>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,7 +23,12 @@ INSTANTIATE_TEST_SUITE_P(, HitRace, ::testing::Values(Pair::kMembarrier, Pair::k
 TEST_P(HitRace, H1AHitAgainstARetirement) {
   Make();
   const Body hit = [&](int) {
-    for (int i = 0; i < 8; ++i) Hit(0);
+    Lease lease;  // Nearly always one is out, old or new.
+    for (int i = 0; i < 8; ++i) {
+      lease = Get(0);
+      if (i % 4 == 0) std::this_thread::yield();
+      if (lease) registrar_->Use(lease);
+    }
   };
   const Body retire = [&](int) {
     Change(0);
@@ -37,12 +43,15 @@ TEST_P(HitRace, H2TheLastReleaseAgainstTheFlush) {
   std::atomic<int> acquired = 0;
   std::atomic<int> changed = 0;
   // Both have a lease on one region before it changes, and let go as limbo is flushed.
-  const Body release = [&](int round) {
-    Hit(0);
-    const Lease lease = Get(0);
-    ++acquired;
-    while (changed <= round) std::this_thread::yield();
-    if (lease) registrar_->Use(lease);
+  const auto release = [&](unsigned seed) {
+    return [&, random = std::minstd_rand(seed)](int round) mutable {
+      Hit(0);
+      const Lease lease = Get(0);
+      ++acquired;
+      while (changed <= round) std::this_thread::yield();
+      if (lease) registrar_->Use(lease);
+      for (auto pause = random() % 200; pause > 0; --pause) static_cast<void>(changed.load());
+    };
   };
   const Body flush = [&](int round) {
     while (acquired < 2 * (round + 1)) std::this_thread::yield();
@@ -50,7 +59,7 @@ TEST_P(HitRace, H2TheLastReleaseAgainstTheFlush) {
     ++changed;
     Flush();
   };
-  Together(1500, {release, release, flush});
+  Together(4000, {release(1), release(2), flush});
   // Not by Drain, which would look for itself: whoever let go last has to have told.
   EXPECT_TRUE(WaitFor("each region that changed is gone", [&] { return AllGone(); }));
   ExpectNothingHeld();
@@ -81,20 +90,23 @@ TEST_P(HitRace, H4CountingExactly) {
   Lease held = Get(9);
   const std::uint64_t before = registrar_->deregistered();
   const Body hit = [&](int round) {
-    for (std::size_t i = 0; i < 16; ++i) Hit(static_cast<std::size_t>(round) % 2);
+    for (int i = 0; i < 100; ++i) Hit(static_cast<std::size_t>(round) % 2);
   };
   // Never idle: a lease is taken before the other one is given back.
   Lease chain = Get(8);
   const Body relay = [&](int) {
-    for (int i = 0; i < 16; ++i) chain = Get(8);
+    for (int i = 0; i < 100; ++i) chain = Get(8);
   };
   const Body count = [&](int) {
-    cache_->Trim(0);
+    for (int i = 0; i < 4; ++i) cache_->Trim(0);
     const CacheStats stats = cache_->stats();
-    if (stats.leases < 2 || stats.leases > 5) ++miscounted;
-    if (stats.held_bytes < 2 * kPage) ++miscounted;
+    // What is counted while others hit may be too much, and never too little.
+    if ((stats.leases < 2 || stats.held_bytes < 2 * kPage) && ++miscounted == 1) {
+      std::printf("%llu leases on %llu bytes\n", static_cast<unsigned long long>(stats.leases),
+                  static_cast<unsigned long long>(stats.held_bytes));
+    }
   };
-  Together(2000, {hit, relay, count});
+  Together(1000, {hit, relay, count});
   EXPECT_EQ(miscounted, 0u);
   EXPECT_EQ(chain.registered().size(), kPage);
   registrar_->Use(held);
@@ -129,6 +141,9 @@ TEST_P(HitRace, H5AThreadEnds) {
       (round % 2 == 0 ? OlderLeases() : YoungerLeases()).push_back(Get(page));
       Lease lease = Get(page);
       const MutexLock lock(mutex);
+      for (const Lease& kept : left) {
+        if (kept) registrar_->Use(kept);
+      }
       if (left.size() >= 4) left.erase(left.begin(), left.begin() + 2);
       left.push_back(std::move(lease));
     }).join();
