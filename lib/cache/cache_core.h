@@ -223,24 +223,24 @@ class CacheCore final : public MemoryMonitor::Listener {
   // holders do not allocate, free, map, log, wait on a system call, or call the registrar, the
   // monitor or the user. It is the last mutex that anyone takes.
   mutable Mutex mutex_;
-  CondVar work_;  // For the reaper: a grave was dug, limbo is full, or the end has come.
-  CondVar
-      changed_;  // For those who wait: a region was reaped, a lease given back, a flight landed.
+  // For the reaper: a grave was dug, limbo is full, or the end has come.
+  CondVar work_;
+  // For those who wait: a region was reaped, a lease given back, a flight landed.
+  CondVar changed_;
 
   Mutex growing_;  // Held while the slab grows. The reader never takes it.
 
   RegionIndex index_ ABSL_GUARDED_BY(mutex_);
-  RegionList clock_ ABSL_GUARDED_BY(mutex_);   // Live and kept; the hand is at the front.
-  RegionList limbo_ ABSL_GUARDED_BY(mutex_);   // Live and retiring, oldest first.
-  RegionList graves_ ABSL_GUARDED_BY(mutex_);  // Dead: to be deregistered, oldest first.
-  RegionList reaping_
-      ABSL_GUARDED_BY(mutex_);                 // Dead: being deregistered, with the mutex released.
-  RegionList leaked_ ABSL_GUARDED_BY(mutex_);  // Leaked: kept as a record, never tried again.
+  RegionList clock_ ABSL_GUARDED_BY(mutex_);    // Live and kept; the hand is at the front.
+  RegionList limbo_ ABSL_GUARDED_BY(mutex_);    // Live and retiring, oldest first.
+  RegionList graves_ ABSL_GUARDED_BY(mutex_);   // Dead: to be deregistered, oldest first.
+  RegionList reaping_ ABSL_GUARDED_BY(mutex_);  // Dead: being so, with the mutex released.
+  RegionList leaked_ ABSL_GUARDED_BY(mutex_);   // Leaked: kept as a record, never tried again.
 
   // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_, each the sum over the regions
   // of that account. A Live region whose columns are all zero is held if its ledger is not zero;
-  // one with other columns is what it was when they were folded last. Hits and leases without what
-  // the columns count.
+  // one with other columns is what it was when they were folded last. Hits are without those that
+  // the columns count; leases are not counted here.
   CacheStats stats_ ABSL_GUARDED_BY(mutex_);
   // Of regions that are kept, Live or flying. While leases are not counted exactly, at most
   // max_idle_bytes_; so that no more than that can be idle.

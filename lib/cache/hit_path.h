@@ -2,7 +2,7 @@
 // the mutex. What it cannot do it leaves to CacheCore, by saying no.
 //
 // In the steady state it writes no line that another thread writes or reads, takes no lock, and
-// executes no fence and no atomic read-modify-write. docs/concurrency.md, H1 to H7, says why it
+// executes no fence and no atomic read-modify-write. docs/concurrency.md, H1 to H8, says why it
 // holds; tests/model/spin checks that.
 #pragma once
 
@@ -29,7 +29,7 @@ class HitPath final {
   // What came of an attempt that takes no lock.
   enum class Outcome : std::uint8_t {
     kDone,     // A lease taken, or given back.
-    kUndo,     // Counted, but not served: CacheCore::Undo must follow. The thread is in a section.
+    kUndo,     // Counted, but not served: Undo must follow. The thread is in a section.
     kDoomed,   // Given back, of a region that may now be dead: LookAfter must follow; in a section.
     kRefused,  // Nothing has changed.
   };
