@@ -13,9 +13,21 @@ constexpr std::size_t kLeafMapBytes = 1 << 20;
 
 }  // namespace
 
+void HintIndex::Reserve(std::uint64_t ids) {
+  constexpr std::uint64_t kTwigsPerRegion = 2;  // One for each of its borders.
+  const MutexLock lock(making_);
+  absl::StatusOr<SparseMap> map = SparseMap::Reserve((ids + 1) * kTwigsPerRegion * sizeof(Twig));
+  if (!map.ok()) return;
+  twig_map_ = *std::move(map);
+  twigs_ = reinterpret_cast<Twig*>(twig_map_.data());
+}
+
+// Somebody may be setting a hint in a twig meanwhile that is then another leaf's: a wrong hint.
 void HintIndex::Clear() {
   const MutexLock lock(making_);
   for (const SparseMap& map : leaf_maps_) map.Clear();
+  twig_map_.Clear();
+  used_twigs_ = 0;
 }
 
 void HintIndex::Set(Range range, RegionId id) {
@@ -54,11 +66,44 @@ void HintIndex::SetEntry(Entry& entry, Range span, Range range, RegionId id) {
       return;
     }
   }
-  const std::uintptr_t first = std::max(range.start, span.start) >> kLeafShift;
-  const std::uintptr_t last = (std::min(range.end, span.end) - 1) >> kLeafShift;
-  for (std::uintptr_t page = first; page <= last; ++page) {
-    (*LeafOf(seen))[page % kLeafEntries].store(id, std::memory_order_relaxed);
+  constexpr std::uintptr_t kPieceSpan = std::uintptr_t{1} << kLeafShift;
+  const std::uintptr_t end = std::min(range.end, span.end);
+  std::uintptr_t at = std::max(range.start, span.start) / kPieceSpan * kPieceSpan;
+  for (; at < end; at += kPieceSpan) {
+    SetPiece((*LeafOf(seen))[(at >> kLeafShift) % kLeafEntries], {at, at + kPieceSpan}, range, id);
   }
+}
+
+// The same one level below.
+void HintIndex::SetPiece(Piece& piece, Range span, Range range, RegionId id) {
+  const bool whole = range.Contains(span);
+  std::uint32_t seen = piece.load(std::memory_order_acquire);
+  while ((seen & kTwigBit) == 0) {
+    if (whole || seen == 0 || seen == id || !Lives(seen, span)) {
+      if (piece.compare_exchange_weak(seen, id, std::memory_order_acq_rel)) return;
+    } else if (!MakeTwig(piece, seen)) {
+      piece.store(id, std::memory_order_relaxed);  // The last one has it.
+      return;
+    }
+  }
+  const std::uintptr_t first = std::max(range.start, span.start) >> kTwigShift;
+  const std::uintptr_t last = (std::min(range.end, span.end) - 1) >> kTwigShift;
+  for (std::uintptr_t page = first; page <= last; ++page) {
+    TwigOf(seen)[page % kTwigEntries].store(id, std::memory_order_relaxed);
+  }
+}
+
+// Puts a twig in the place of `seen`, which is an id; the twig says the same. Leaves in `seen` what
+// is there then. Returns: false for want of memory.
+bool HintIndex::MakeTwig(Piece& piece, std::uint32_t& seen) {
+  const MutexLock lock(making_);
+  if (!twig_map_.Open((used_twigs_ + std::size_t{1}) * sizeof(Twig))) return false;
+  for (auto& id : twigs_[used_twigs_]) id.store(seen, std::memory_order_relaxed);
+  const std::uint32_t made = used_twigs_ | kTwigBit;
+  if (!piece.compare_exchange_strong(seen, made, std::memory_order_acq_rel)) return true;
+  ++used_twigs_;
+  seen = made;
+  return true;
 }
 
 // Puts a leaf in the place of `seen`, which is an id; the leaf says the same. Leaves in `seen` what

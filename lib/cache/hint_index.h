@@ -4,10 +4,13 @@
 // one costs a look into the real index and nothing else; that is why nothing here needs an order, a
 // version, or to be taken back when a region goes.
 //
-//   top[address >> 39] -> block[(address >> 21) % 2^18] -> an id, or a leaf[(address >> 12) % 512]
+//   top[address >> 39] -> block[(address >> 21) % 2^18]   an id, or a
+//                          leaf[(address >> 16) % 32]      an id, or a
+//                          twig[(address >> 12) % 16]      an id
 //
-// A leaf is made where two regions share 2 MiB. Blocks and leaves stay until the cache goes; they
-// are in maps of their own, so that they do not keep the heap from shrinking.
+// A leaf is made where two regions share 2 MiB, a twig where they share 64 KiB: 192 bytes for a
+// border between two large regions. All stay until the cache goes; they are in maps of their own,
+// so that they do not keep the heap from shrinking.
 //
 // Thread-safety: all calls may be made at once from any threads.
 #pragma once
@@ -30,6 +33,7 @@ namespace linchpin::internal {
 class HintIndex final {
  public:
   explicit HintIndex(const Slab& slab) : slab_(slab) {}
+  ~HintIndex() = default;
   HintIndex(const HintIndex&) = delete;
   HintIndex& operator=(const HintIndex&) = delete;
 
@@ -41,8 +45,15 @@ class HintIndex final {
     const std::uintptr_t entry =
         (*block)[(address >> kBlockShift) % kBlockEntries].load(std::memory_order_acquire);
     if (entry % 2 == 0) return static_cast<RegionId>(entry >> 1);
-    return (*LeafOf(entry))[(address >> kLeafShift) % kLeafEntries].load(std::memory_order_relaxed);
+    const std::uint32_t piece =
+        (*LeafOf(entry))[(address >> kLeafShift) % kLeafEntries].load(std::memory_order_acquire);
+    if ((piece & kTwigBit) == 0) return piece;
+    return TwigOf(piece)[(address >> kTwigShift) % kTwigEntries].load(std::memory_order_relaxed);
   }
+
+  // Reserves room for the twigs of `ids` regions. Without, two regions that share 64 KiB take turns
+  // in one hint.
+  void Reserve(std::uint64_t ids);
 
   // Forgets the hints that are in leaves, and gives their memory back.
   void Clear();
@@ -56,32 +67,44 @@ class HintIndex final {
   static constexpr int kAddressBits = 47;
   static constexpr int kTopShift = 39;
   static constexpr int kBlockShift = 21;
-  static constexpr int kLeafShift = 12;
+  static constexpr int kLeafShift = 16;
+  static constexpr int kTwigShift = 12;
   static constexpr std::size_t kTopEntries = std::size_t{1} << (kAddressBits - kTopShift);
   static constexpr std::size_t kBlockEntries = std::size_t{1} << (kTopShift - kBlockShift);
   static constexpr std::size_t kLeafEntries = std::size_t{1} << (kBlockShift - kLeafShift);
+  static constexpr std::size_t kTwigEntries = std::size_t{1} << (kLeafShift - kTwigShift);
 
   // An id << 1, or the address of a leaf | 1, or 0.
   using Entry = std::atomic<std::uintptr_t>;
   using Block = std::array<Entry, kBlockEntries>;
-  using Leaf = std::array<std::atomic<RegionId>, kLeafEntries>;
+  // An id, or the number of a twig | kTwigBit, or 0.
+  using Piece = std::atomic<std::uint32_t>;
+  static constexpr std::uint32_t kTwigBit = 1U << 31;
+  using Leaf = std::array<Piece, kLeafEntries>;
+  using Twig = std::array<std::atomic<RegionId>, kTwigEntries>;
 
   static Leaf* LeafOf(std::uintptr_t entry) { return reinterpret_cast<Leaf*>(entry - 1); }
+  Twig& TwigOf(std::uint32_t piece) const { return twigs_[piece & ~kTwigBit]; }
 
   Block* MakeBlock(std::size_t at);
   void SetEntry(Entry& entry, Range span, Range range, RegionId id);
   bool MakeLeaf(Entry& entry, std::uintptr_t& seen);
   Leaf* NewLeaf() ABSL_EXCLUSIVE_LOCKS_REQUIRED(making_);
+  void SetPiece(Piece& piece, Range span, Range range, RegionId id);
+  bool MakeTwig(Piece& piece, std::uint32_t& seen);
   bool Lives(RegionId id, Range span) const;
 
   const Slab& slab_;
   std::array<std::atomic<Block*>, kTopEntries> top_{};
   std::array<SparseMap, kTopEntries> maps_;  // Written by who makes the block.
 
-  Mutex
-      making_;  // Held while a leaf is made, also across mmap; the monitor's reader never takes it.
+  // Held while a leaf or a twig is made, also across mmap; the monitor's reader never takes it.
+  Mutex making_;
   std::vector<SparseMap> leaf_maps_ ABSL_GUARDED_BY(making_);
   std::size_t leaf_bytes_ ABSL_GUARDED_BY(making_) = 0;  // Used of the last of leaf_maps_.
+  SparseMap twig_map_ ABSL_GUARDED_BY(making_);
+  std::uint32_t used_twigs_ ABSL_GUARDED_BY(making_) = 0;
+  Twig* twigs_ = nullptr;  // In twig_map_; does not move.
 };
 
 }  // namespace linchpin::internal

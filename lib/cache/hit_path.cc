@@ -28,6 +28,12 @@ HitPath::HitPath(MemoryMonitor& monitor, Freshness freshness)
       strict_(MustSettle(monitor.pace(), freshness)),
       settle_ticks_(strict_ ? SettleTicks(monitor.pace()) : 0) {}
 
+absl::Status HitPath::Reserve(std::uint64_t regions) {
+  absl::Status reserved = slab_.Reserve(regions);
+  if (reserved.ok()) hints_.Reserve(slab_.capacity());
+  return reserved;
+}
+
 // Whether every change that freed memory before has been told. The time is taken before the look,
 // so that it is rather too old than too new.
 bool HitPath::Fresh(Column& mine) const {

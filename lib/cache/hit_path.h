@@ -40,7 +40,7 @@ class HitPath final {
 
   HitPath(MemoryMonitor& monitor, Freshness freshness);
 
-  absl::Status Reserve(std::uint64_t regions) { return slab_.Reserve(regions); }
+  absl::Status Reserve(std::uint64_t regions);
 
   // Tries to take a lease, if this thread need not look for changes first.
   Taken TryAcquire(std::uintptr_t start, std::size_t size, Access access) const {

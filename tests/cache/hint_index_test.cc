@@ -19,7 +19,10 @@ constexpr std::uintptr_t kHighest = std::uintptr_t{1} << 47;    // Of what a pro
 
 class HintIndexTest : public ::testing::Test {
  protected:
-  void SetUp() override { ASSERT_TRUE(slab_.Reserve(kIds).ok()); }
+  void SetUp() override {
+    ASSERT_TRUE(slab_.Reserve(kIds).ok());
+    hints_.Reserve(kIds);
+  }
 
   static Range Pages(std::uintptr_t first, std::uintptr_t count) {
     return {kBase + first * kPageBytes, kBase + (first + count) * kPageBytes};
