@@ -1,5 +1,7 @@
 #include "lib/base/thread_slot.h"
 
+#include <pthread.h>
+
 #include <array>
 #include <atomic>
 #include <bit>
@@ -31,36 +33,52 @@ int TakeLowest() {
   return ThreadSlot::kNone;
 }
 
+void RaiseBound(int slot) {
+  int seen = bound.load(std::memory_order_relaxed);
+  while (seen <= slot && !bound.compare_exchange_weak(seen, slot + 1)) continue;
+}
+
+void GiveBack(int slot) {
+  const std::uint64_t bit = std::uint64_t{1} << (slot % kWordBits);
+  taken[static_cast<std::size_t>(slot / kWordBits)].fetch_and(~bit, std::memory_order_release);
+}
+
 }  // namespace
 
 constinit thread_local int ThreadSlot::current_ = ThreadSlot::kNone;
 
-// Gives the slot back when its thread ends. Objects of the thread that are destroyed later find
-// kGone.
-class ThreadSlot::Holder final {
+// By a key and not by the destructor of a thread_local object: a thread may claim its slot so late
+// that it destroys no more of those, in the destructor of another key.
+class ThreadSlot::AtExit final {
  public:
-  Holder() {
-    current_ = TakeLowest();
-    int seen = bound.load(std::memory_order_relaxed);
-    while (seen <= current_ && !bound.compare_exchange_weak(seen, current_ + 1)) continue;
-  }
-  Holder(const Holder&) = delete;
-  Holder& operator=(const Holder&) = delete;
+  AtExit() { valid_ = pthread_key_create(&key_, Leave) == 0; }
 
-  ~Holder() {
-    const int slot = current_;
-    current_ = kGone;
-    if (slot <= 0) return;
-    const std::uint64_t bit = std::uint64_t{1} << (slot % kWordBits);
-    taken[static_cast<std::size_t>(slot / kWordBits)].fetch_and(~bit, std::memory_order_release);
+  // Returns: whether the calling thread will leave `slot` when it ends.
+  bool Set(int slot) const {
+    return valid_ && pthread_setspecific(key_, reinterpret_cast<void*>(std::intptr_t{slot})) == 0;
   }
+
+ private:
+  static void Leave(void* slot) {
+    current_ = kGone;
+    GiveBack(static_cast<int>(reinterpret_cast<std::intptr_t>(slot)));
+  }
+
+  pthread_key_t key_{};
+  bool valid_ = false;
 };
 
 int ThreadSlot::Claim() {
-  if (current_ == kNone) {
-    static thread_local const Holder holder;
+  if (current_ != kNone) return current_;
+  static const AtExit at_exit;
+  const int slot = TakeLowest();
+  if (slot == kNone) return kNone;
+  if (!at_exit.Set(slot)) {
+    GiveBack(slot);
+    return kNone;
   }
-  return current_;
+  RaiseBound(slot);
+  return current_ = slot;
 }
 
 int ThreadSlot::Bound() {

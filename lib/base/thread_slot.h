@@ -24,7 +24,7 @@ class ThreadSlot final {
   static int Bound();
 
  private:
-  class Holder;
+  class AtExit;
 
   // Initial-exec: a read takes no call of the dynamic linker.
   [[gnu::tls_model("initial-exec")]] static constinit thread_local int current_;

@@ -1,6 +1,8 @@
 // Who has which slot, and until when.
 #include "lib/base/thread_slot.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -84,45 +86,68 @@ TEST(ThreadSlot, IsBelowTheBoundAtOnce) {
   EXPECT_GT(ThreadSlot::Bound(), *std::max_element(slots.begin(), slots.end()));
 }
 
-// Tells what a thread's slot is when its objects are destroyed.
-struct Witness {
-  ~Witness() {
-    if (claimed_at_the_end == nullptr) return;
-    *claimed_at_the_end = ThreadSlot::Claim();
-    *current_at_the_end = ThreadSlot::Current();
+// What a thread's slot is when its thread_local objects are destroyed, or the values of its keys.
+struct Seen {
+  int claimed = 0;
+  int current = 0;
+
+  void Look() {
+    claimed = ThreadSlot::Claim();
+    current = ThreadSlot::Current();
   }
-  int* claimed_at_the_end = nullptr;
-  int* current_at_the_end = nullptr;
 };
 
-// A function each, so that each is made when it is asked for; destroyed in the other order.
-Witness& Older() {
-  static thread_local Witness witness;
-  return witness;
-}
-Witness& Younger() {
-  static thread_local Witness witness;
-  return witness;
+struct Witness {
+  ~Witness() {
+    if (seen != nullptr) seen->Look();
+  }
+  Seen* seen = nullptr;
+};
+
+// A key whose destructor looks. One that is made later is destroyed later.
+class LookingKey final {
+ public:
+  LookingKey() {
+    EXPECT_EQ(pthread_key_create(&key_, [](void* seen) { static_cast<Seen*>(seen)->Look(); }), 0);
+  }
+  LookingKey(const LookingKey&) = delete;
+  LookingKey& operator=(const LookingKey&) = delete;
+  ~LookingKey() { pthread_key_delete(key_); }
+
+  void Set(Seen& seen) const { EXPECT_EQ(pthread_setspecific(key_, &seen), 0); }
+
+ private:
+  pthread_key_t key_{};
+};
+
+TEST(ThreadSlot, IsThereForThreadLocalsAndGoneForLaterKeys) {
+  ThreadSlot::Claim();  // Makes the slots' own key, if nobody has.
+  const LookingKey later;
+  int slot = 0;
+  Seen by_object;
+  Seen by_key;
+  std::thread([&] {
+    static thread_local Witness witness;
+    witness.seen = &by_object;  // Before it claims: destroyed after all others.
+    slot = ThreadSlot::Claim();
+    later.Set(by_key);
+  }).join();
+  EXPECT_EQ(by_object.claimed, slot);
+  EXPECT_EQ(by_object.current, slot);
+  EXPECT_EQ(by_key.claimed, ThreadSlot::kGone);
+  EXPECT_EQ(by_key.current, ThreadSlot::kGone);
+  EXPECT_EQ(SlotOfANewThread(), slot) << "and the next thread has it";
 }
 
-TEST(ThreadSlot, IsGoneForObjectsThatAreDestroyedLater) {
-  int slot = 0;
-  int older_claimed = 0;
-  int older_current = 0;
-  int younger_claimed = 0;
-  int younger_current = 0;
-  std::thread([&] {
-    Older().claimed_at_the_end = &older_claimed;  // Before it claims: destroyed after the slot.
-    Older().current_at_the_end = &older_current;
-    slot = ThreadSlot::Claim();
-    Younger().claimed_at_the_end = &younger_claimed;
-    Younger().current_at_the_end = &younger_current;
-  }).join();
-  EXPECT_EQ(younger_claimed, slot);
-  EXPECT_EQ(younger_current, slot);
-  EXPECT_EQ(older_claimed, ThreadSlot::kGone);
-  EXPECT_EQ(older_current, ThreadSlot::kGone);
-  EXPECT_EQ(SlotOfANewThread(), slot) << "and the next thread has it";
+TEST(ThreadSlot, IsGivenBackAlsoByAThreadThatClaimsItAsItEnds) {
+  const int first = SlotOfANewThread();
+  const LookingKey key;
+  for (int i = 0; i < 100; ++i) {
+    Seen seen;
+    std::thread([&] { key.Set(seen); }).join();
+    EXPECT_EQ(seen.claimed, first);
+  }
+  EXPECT_EQ(SlotOfANewThread(), first);
 }
 
 // ThreadSanitizer knows how: what the last owner wrote happens before the next one's claim.

@@ -118,8 +118,8 @@ TEST_P(HitRace, H4CountingExactly) {
   ExpectNothingHeld();
 }
 
-// Leases that a thread still has when it ends, one older than what the cache keeps for the thread
-// and one younger.
+// Leases that a thread still has when it ends, in objects that it made before its first hit and
+// after it.
 std::vector<Lease>& OlderLeases() {
   static thread_local std::vector<Lease> leases;
   return leases;
