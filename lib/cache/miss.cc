@@ -280,14 +280,14 @@ void CacheCore::KeepLocked(Region& region, const Registration& registration) {
 
 // Lets the record say what the region is. From here on it can be hit, if it is fast.
 void CacheCore::ShowLocked(const Region& region) {
-  using namespace record_state;
   Record& record = hits_.slab().record(region.id);
   record.start.store(region.range.start, std::memory_order_relaxed);
   record.size.store(region.range.size(), std::memory_order_relaxed);
   const auto rights = static_cast<std::uint32_t>(region.access);
-  const std::uint32_t trusted = region.use.trusted ? kTrusted : 0;
-  record.state.store(region.use.fast ? kLive | trusted | rights : kCounted,
-                     std::memory_order_release);
+  const std::uint32_t trusted = region.use.trusted ? record_state::kTrusted : 0;
+  record.state.store(
+      region.use.fast ? record_state::kLive | trusted | rights : record_state::kCounted,
+      std::memory_order_release);
 }
 
 void CacheCore::GoLiveLocked(Region& region) {
