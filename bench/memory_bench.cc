@@ -16,7 +16,6 @@
 #include "bench/harness/suite.h"
 #include "bench/workload/hits.h"
 #include "bench/workload/regions.h"
-#include "linchpin/registrar.h"
 
 namespace linchpin::bench {
 namespace {
@@ -83,23 +82,11 @@ Contender Measuring(const Regions& regions) {
           std::string(Cache::kAbsent)};
 }
 
-// What each Registration owns beside the cache: the allocation of its keys.
-Contender MeasuringKeys(std::size_t count) {
-  const auto measure = [count] {
-    std::vector<std::vector<RegistrationKeys>> keys(count);
-    const double before = ResidentBytes();
-    for (auto& own : keys) own.resize(1);
-    return std::vector<double>{(ResidentBytes() - before) / static_cast<double>(count)};
-  };
-  return {"keys in std::vectors", [measure] { return RunInChild(measure); }};
-}
-
 std::vector<Row> Run(const Layout& layout, const Options& options) {
   const Regions regions = layout.make(options.Regions(kMillion));
   const std::vector<Samples> samples =
       RunRounds({Measuring<LinchpinContender>(regions), Measuring<UcxContender>(regions),
-                 Measuring<MapContender>(regions), Measuring<BtreeContender>(regions),
-                 MeasuringKeys(regions.size())},
+                 Measuring<MapContender>(regions), Measuring<BtreeContender>(regions)},
                 std::min(options.rounds, kRoundsMost));
   const Samples& linchpin = samples[0];
   const Comparison records{.metric = kRecords, .unit = "bytes"};
@@ -108,7 +95,6 @@ std::vector<Row> Run(const Layout& layout, const Options& options) {
     rows.push_back(Compare(layout.name, linchpin, samples[other], records));
   }
   rows.push_back(CompareWithNumber(layout.name, linchpin, "the goal", layout.goal, records));
-  rows.push_back(Compare(layout.name + ": of which", samples[4], linchpin, records));
   const auto against_own = [&](const std::string& what, Metric metric) {
     const double own = Percentile(linchpin.metrics[kRecords], 0.5);
     rows.push_back(CompareWithNumber(layout.name + ": " + what, linchpin, "Linchpin, idle", own,
