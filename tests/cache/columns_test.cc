@@ -1,6 +1,8 @@
 // What columns of counts sum to, who has which column, and when nobody writes one.
 #include "lib/cache/columns.h"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <chrono>
 #include <latch>
@@ -126,28 +128,30 @@ TEST_F(ColumnsTest, TheNextThreadHasTheColumnWithWhatIsInIt) {
 
 // Asks for a column when its thread's slot is gone.
 struct Late {
-  ~Late() {
-    if (columns == nullptr) return;
-    *mine = columns->Mine();
-    *attached = columns->Attach(1, kCapacity);
-  }
   Columns* columns = nullptr;
-  Column** mine = nullptr;
-  Column** attached = nullptr;
-};
-thread_local Late late;
-
-TEST_F(ColumnsTest, AThreadThatIsEndingHasNone) {
   Column* mine = nullptr;
   Column* attached = nullptr;
+};
+
+TEST_F(ColumnsTest, AThreadThatIsEndingHasNone) {
+  ThreadSlot::Claim();  // Makes the slots' own key: one that is made later is destroyed later.
+  pthread_key_t key{};
+  ASSERT_EQ(pthread_key_create(&key,
+                               [](void* value) {
+                                 auto& late = *static_cast<Late*>(value);
+                                 late.mine = late.columns->Mine();
+                                 late.attached = late.columns->Attach(1, kCapacity);
+                               }),
+            0);
+  Late late{&columns_};
   std::thread([&] {
-    late.columns = &columns_;  // Before the slot is claimed: destroyed after it is given back.
-    late.mine = &mine;
-    late.attached = &attached;
-    mine = attached = Attach();
+    late.mine = late.attached = Attach();
+    EXPECT_NE(late.mine, nullptr);
+    EXPECT_EQ(pthread_setspecific(key, &late), 0);
   }).join();
-  EXPECT_EQ(mine, nullptr);
-  EXPECT_EQ(attached, nullptr);
+  EXPECT_EQ(late.mine, nullptr);
+  EXPECT_EQ(late.attached, nullptr);
+  EXPECT_EQ(pthread_key_delete(key), 0);
 }
 
 TEST_F(ColumnsTest, NobodyEntersWhileTheGateIsClosed) {
