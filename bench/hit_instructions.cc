@@ -54,10 +54,7 @@ int Run(const std::string& contender, std::size_t hits) {
   return HitOften(btree, hits);
 }
 
-}  // namespace
-}  // namespace linchpin::bench
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   CLI::App app("Hits one region, for callgrind to count the instructions", "hit_instructions");
   std::string contender = "linchpin";
   std::size_t hits = 1000;
@@ -68,8 +65,15 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : linchpin::bench::kUsage;
+    return app.exit(error) == 0 ? 0 : kUsage;
   }
-  const linchpin::bench::Crew parked(1);  // As in the benchmarks: locks are not elided.
-  return linchpin::bench::Run(contender, hits);
+  const Crew parked(1);  // As in the benchmarks: locks are not elided.
+  return Run(contender, hits);
+}
+
+}  // namespace
+}  // namespace linchpin::bench
+
+int main(int argc, char** argv) {
+  return linchpin::bench::Main(argc, argv);
 }
