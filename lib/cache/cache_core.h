@@ -163,7 +163,8 @@ class CacheCore final : public MemoryMonitor::Listener {
   std::uint64_t& BytesOfLocked(Account account) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // limbo.cc
-  void FlushLimbo();  // Requires: no lock is held.
+  // Returns once every region that was in limbo is Stale or Dead. Requires: no lock is held.
+  void FlushLimbo();
   void LeaveLimboLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // miss.cc. An attempt returns a region held for the caller, null for "try again", or an error.
@@ -231,11 +232,12 @@ class CacheCore final : public MemoryMonitor::Listener {
   Mutex growing_;  // Held while the slab grows. The reader never takes it.
 
   RegionIndex index_ ABSL_GUARDED_BY(mutex_);
-  RegionList clock_ ABSL_GUARDED_BY(mutex_);    // Live and kept; the hand is at the front.
-  RegionList limbo_ ABSL_GUARDED_BY(mutex_);    // Live and retiring, oldest first.
-  RegionList graves_ ABSL_GUARDED_BY(mutex_);   // Dead: to be deregistered, oldest first.
-  RegionList reaping_ ABSL_GUARDED_BY(mutex_);  // Dead: being so, with the mutex released.
-  RegionList leaked_ ABSL_GUARDED_BY(mutex_);   // Leaked: kept as a record, never tried again.
+  RegionList clock_ ABSL_GUARDED_BY(mutex_);        // Live and kept; the hand is at the front.
+  RegionList limbo_ ABSL_GUARDED_BY(mutex_);        // Live and retiring, oldest first.
+  std::size_t doomed_ ABSL_GUARDED_BY(mutex_) = 0;  // Out of limbo, in the hands of FlushLimbo.
+  RegionList graves_ ABSL_GUARDED_BY(mutex_);       // Dead: to be deregistered, oldest first.
+  RegionList reaping_ ABSL_GUARDED_BY(mutex_);      // Dead: being so, with the mutex released.
+  RegionList leaked_ ABSL_GUARDED_BY(mutex_);       // Leaked: kept as a record, never tried again.
 
   // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_, each the sum over the regions
   // of that account. A Live region whose columns are all zero is held if its ledger is not zero;

@@ -16,7 +16,8 @@ void CacheCore::FlushLimbo() {
   RegionList doomed;
   {
     const NoAllocationLock lock(mutex_);
-    if (limbo_.empty()) return;
+    if (limbo_.empty() && doomed_ == 0) return;
+    doomed_ += limbo_.size();
     for (const Region& region : limbo_) {
       hits_.slab().record(region.id).state.store(record_state::kDoomed, std::memory_order_seq_cst);
     }
@@ -27,9 +28,11 @@ void CacheCore::FlushLimbo() {
   while (!doomed.empty()) {
     Region& region = doomed.front();
     doomed.pop_front();
+    --doomed_;
     LeaveLimboLocked(region);
   }
   changed_.NotifyAll();
+  while (doomed_ != 0) changed_.Wait(mutex_);  // Another thread is just at it.
 }
 
 void CacheCore::LeaveLimboLocked(Region& region) {
