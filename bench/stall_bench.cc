@@ -59,7 +59,7 @@ template <typename Cache>
 Pair Registering(Cache& cache, const Regions& hot, const Regions& slow, const Options& options) {
   if (!Cache::kAbsent.empty()) return AbsentPair<Cache>();
   const std::string name(Cache::kName);
-  constexpr int kRegistrations = 3;  // A round.
+  static constexpr int kRegistrations = 3;  // A round. Static: the lambdas outlive this call.
   const auto delay = std::chrono::milliseconds(options.quick ? 5 : 100);
   cache.device().SlowDown(slow.Span(0, 1), delay);
   cache.Hit(hot[0]);
