@@ -9,8 +9,10 @@ namespace linchpin {
 
 namespace process_cookie {
 
+using Word = std::atomic<std::uint64_t>;
+
 // The cookie, on a page that the kernel zeroes in a forked child. Null until somebody has asked.
-extern constinit std::atomic<const std::atomic<std::uint64_t>*> page;
+extern constinit std::atomic<Word*> page;
 
 std::uint64_t Draw();
 
@@ -20,7 +22,7 @@ std::uint64_t Draw();
 // Two memory reads. Never 0. Where the kernel cannot wipe a page on fork (before 4.14), the process
 // id takes its place.
 inline std::uint64_t ProcessCookie() {
-  const auto* const page = process_cookie::page.load(std::memory_order_acquire);
+  const process_cookie::Word* const page = process_cookie::page.load(std::memory_order_acquire);
   const std::uint64_t cookie = page == nullptr ? 0 : page->load(std::memory_order_acquire);
   return cookie != 0 ? cookie : process_cookie::Draw();
 }

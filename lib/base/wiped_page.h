@@ -15,6 +15,9 @@ class WipedPage final {
   // Null when there is no memory, or the kernel cannot wipe (before Linux 4.14).
   void* data() const { return data_; }
 
+  // Leaves the page where it is, for as long as the process lives.
+  void Keep() { data_ = nullptr; }
+
  private:
   void* data_ = nullptr;
 };
