@@ -38,7 +38,10 @@ void HintIndex::Set(Range range, RegionId id) {
     Block* block = top_[at >> kTopShift].load(std::memory_order_acquire);
     if (block == nullptr) block = MakeBlock(at >> kTopShift);
     if (block == nullptr) return;
-    SetEntry((*block)[(at >> kBlockShift) % kBlockEntries], {at, at + kSpan}, range, id);
+    const Range span{at, at + kSpan};
+    const std::uintptr_t leaf = Claim((*block)[(at >> kBlockShift) % kBlockEntries], span, range, id,
+                                      [this](RegionId other) { return MakeLeaf(other); });
+    if (leaf != 0) SetInLeaf(LeafOf(leaf), span, range, id);
   }
 }
 
@@ -52,87 +55,61 @@ HintIndex::Block* HintIndex::MakeBlock(std::size_t at) {
   return made;
 }
 
-// `span`: what the entry stands for. The entry becomes a leaf if another region lives there too.
-void HintIndex::SetEntry(Entry& entry, Range span, Range range, RegionId id) {
-  const bool whole = range.Contains(span);
-  std::uintptr_t seen = entry.load(std::memory_order_acquire);
+// Lets the slot, which stands for `span`, say the id; or, where another region lives there too, have
+// a child that says so far what the slot said. For want of memory the regions take turns.
+// Returns: the child, or 0.
+template <typename Word, typename Make>
+Word HintIndex::Claim(std::atomic<Word>& slot, Range span, Range range, RegionId id, Make make) {
+  Word seen = slot.load(std::memory_order_acquire);
   while (seen % 2 == 0) {
     const auto other = static_cast<RegionId>(seen >> 1);
-    if (whole || other == 0 || other == id || !Lives(other, span)) {
-      if (entry.compare_exchange_weak(seen, std::uintptr_t{id} << 1, std::memory_order_acq_rel)) {
-        return;
-      }
-    } else if (!MakeLeaf(entry, seen)) {
-      return;
-    }
+    const bool alone = range.Contains(span) || other == 0 || other == id || !Lives(other, span);
+    const Word child = alone ? Word{0} : make(other);
+    const Word wanted = child != 0 ? child : Word{id} << 1;
+    if (slot.compare_exchange_strong(seen, wanted, std::memory_order_acq_rel)) return child;
   }
+  return seen;
+}
+
+void HintIndex::SetInLeaf(Leaf& leaf, Range span, Range range, RegionId id) {
   constexpr std::uintptr_t kPieceSpan = std::uintptr_t{1} << kLeafShift;
+  constexpr std::uintptr_t kPage = std::uintptr_t{1} << kTwigShift;
   const std::uintptr_t end = std::min(range.end, span.end);
   std::uintptr_t at = std::max(range.start, span.start) / kPieceSpan * kPieceSpan;
   for (; at < end; at += kPieceSpan) {
-    SetPiece((*LeafOf(seen))[(at >> kLeafShift) % kLeafEntries], {at, at + kPieceSpan}, range, id);
-  }
-}
-
-// The same one level below.
-void HintIndex::SetPiece(Piece& piece, Range span, Range range, RegionId id) {
-  const bool whole = range.Contains(span);
-  std::uint32_t seen = piece.load(std::memory_order_acquire);
-  while ((seen & kTwigBit) == 0) {
-    if (whole || seen == 0 || seen == id || !Lives(seen, span)) {
-      if (piece.compare_exchange_weak(seen, id, std::memory_order_acq_rel)) return;
-    } else if (!MakeTwig(piece, seen)) {
-      piece.store(id, std::memory_order_relaxed);  // The last one has it.
-      return;
+    const std::uint32_t twig =
+        Claim(leaf[(at >> kLeafShift) % kLeafEntries], {at, at + kPieceSpan}, range, id,
+              [this](RegionId other) { return MakeTwig(other); });
+    if (twig == 0) continue;
+    const std::uintptr_t last = std::min(end, at + kPieceSpan);
+    for (std::uintptr_t page = std::max(range.start, at) / kPage * kPage; page < last;
+         page += kPage) {
+      TwigOf(twig)[(page >> kTwigShift) % kTwigEntries].store(id, std::memory_order_relaxed);
     }
   }
-  const std::uintptr_t first = std::max(range.start, span.start) >> kTwigShift;
-  const std::uintptr_t last = (std::min(range.end, span.end) - 1) >> kTwigShift;
-  for (std::uintptr_t page = first; page <= last; ++page) {
-    TwigOf(seen)[page % kTwigEntries].store(id, std::memory_order_relaxed);
-  }
 }
 
-// Puts a twig in the place of `seen`, which is an id; the twig says the same. Leaves in `seen` what
-// is there then. Returns: false for want of memory.
-bool HintIndex::MakeTwig(Piece& piece, std::uint32_t& seen) {
+// Returns: the entry of a new leaf that says `id` throughout, or 0 for want of memory.
+std::uintptr_t HintIndex::MakeLeaf(RegionId id) {
   const MutexLock lock(making_);
-  if (!twig_map_.Open((used_twigs_ + std::size_t{1}) * sizeof(Twig))) return false;
-  for (auto& id : twigs_[used_twigs_]) id.store(seen, std::memory_order_relaxed);
-  const std::uint32_t made = used_twigs_ | kTwigBit;
-  if (!piece.compare_exchange_strong(seen, made, std::memory_order_acq_rel)) return true;
-  ++used_twigs_;
-  seen = made;
-  return true;
-}
-
-// Puts a leaf in the place of `seen`, which is an id; the leaf says the same. Leaves in `seen` what
-// is there then. Returns: false for want of memory.
-bool HintIndex::MakeLeaf(Entry& entry, std::uintptr_t& seen) {
-  const MutexLock lock(making_);
-  Leaf* const leaf = NewLeaf();
-  if (leaf == nullptr) return false;
-  for (auto& id : *leaf) id.store(static_cast<RegionId>(seen >> 1), std::memory_order_relaxed);
-  const std::uintptr_t made = reinterpret_cast<std::uintptr_t>(leaf) | 1;
-  if (!entry.compare_exchange_strong(seen, made, std::memory_order_acq_rel)) {
-    leaf_bytes_ -= sizeof(Leaf);  // The next one takes its place.
-    return true;
-  }
-  seen = made;
-  return true;
-}
-
-// Returns: a leaf with anything in it, or null for want of memory.
-HintIndex::Leaf* HintIndex::NewLeaf() {
   if (leaf_maps_.empty() || leaf_bytes_ + sizeof(Leaf) > kLeafMapBytes) {
     absl::StatusOr<SparseMap> map = SparseMap::Reserve(kLeafMapBytes);
-    if (!map.ok() || !map->Open(kLeafMapBytes)) return nullptr;
+    if (!map.ok() || !map->Open(kLeafMapBytes)) return 0;
     leaf_maps_.push_back(*std::move(map));
     leaf_bytes_ = 0;
   }
-  Leaf* const leaf = reinterpret_cast<Leaf*>(leaf_maps_.back().data() + leaf_bytes_);
+  auto* const leaf = reinterpret_cast<Leaf*>(leaf_maps_.back().data() + leaf_bytes_);
   leaf_bytes_ += sizeof(Leaf);
-  return leaf;
+  for (auto& piece : *leaf) piece.store(id << 1, std::memory_order_relaxed);
+  return reinterpret_cast<std::uintptr_t>(leaf) | 1;
+}
+
+// The same for a twig.
+std::uint32_t HintIndex::MakeTwig(RegionId id) {
+  const MutexLock lock(making_);
+  if (!twig_map_.Open((used_twigs_ + std::size_t{1}) * sizeof(Twig))) return 0;
+  for (auto& page : twigs_[used_twigs_]) page.store(id, std::memory_order_relaxed);
+  return used_twigs_++ << 1 | 1;
 }
 
 bool HintIndex::Lives(RegionId id, Range span) const {

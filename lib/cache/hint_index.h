@@ -46,13 +46,13 @@ class HintIndex final {
         (*block)[(address >> kBlockShift) % kBlockEntries].load(std::memory_order_acquire);
     if (entry % 2 == 0) return static_cast<RegionId>(entry >> 1);
     const std::uint32_t piece =
-        (*LeafOf(entry))[(address >> kLeafShift) % kLeafEntries].load(std::memory_order_acquire);
-    if ((piece & kTwigBit) == 0) return piece;
+        LeafOf(entry)[(address >> kLeafShift) % kLeafEntries].load(std::memory_order_acquire);
+    if (piece % 2 == 0) return piece >> 1;
     return TwigOf(piece)[(address >> kTwigShift) % kTwigEntries].load(std::memory_order_relaxed);
   }
 
-  // Reserves room for the twigs of `ids` regions. Without, two regions that share 64 KiB take turns
-  // in one hint.
+  // Reserves room for the twigs of `ids` regions. Without, regions that share 64 KiB take turns in
+  // one hint.
   void Reserve(std::uint64_t ids);
 
   // Forgets the hints that are in leaves, and gives their memory back.
@@ -74,24 +74,20 @@ class HintIndex final {
   static constexpr std::size_t kLeafEntries = std::size_t{1} << (kBlockShift - kLeafShift);
   static constexpr std::size_t kTwigEntries = std::size_t{1} << (kLeafShift - kTwigShift);
 
-  // An id << 1, or the address of a leaf | 1, or 0.
-  using Entry = std::atomic<std::uintptr_t>;
-  using Block = std::array<Entry, kBlockEntries>;
-  // An id, or the number of a twig | kTwigBit, or 0.
-  using Piece = std::atomic<std::uint32_t>;
-  static constexpr std::uint32_t kTwigBit = 1U << 31;
-  using Leaf = std::array<Piece, kLeafEntries>;
+  // Each slot is even: an id << 1, or 0; or odd: its child, which says more.
+  using Block = std::array<std::atomic<std::uintptr_t>, kBlockEntries>;  // The leaf's address | 1.
+  using Leaf = std::array<std::atomic<std::uint32_t>, kLeafEntries>;     // The twig's number << 1 | 1.
   using Twig = std::array<std::atomic<RegionId>, kTwigEntries>;
 
-  static Leaf* LeafOf(std::uintptr_t entry) { return reinterpret_cast<Leaf*>(entry - 1); }
-  Twig& TwigOf(std::uint32_t piece) const { return twigs_[piece & ~kTwigBit]; }
+  static Leaf& LeafOf(std::uintptr_t entry) { return *reinterpret_cast<Leaf*>(entry - 1); }
+  Twig& TwigOf(std::uint32_t piece) const { return twigs_[piece >> 1]; }
 
   Block* MakeBlock(std::size_t at);
-  void SetEntry(Entry& entry, Range span, Range range, RegionId id);
-  bool MakeLeaf(Entry& entry, std::uintptr_t& seen);
-  Leaf* NewLeaf() ABSL_EXCLUSIVE_LOCKS_REQUIRED(making_);
-  void SetPiece(Piece& piece, Range span, Range range, RegionId id);
-  bool MakeTwig(Piece& piece, std::uint32_t& seen);
+  template <typename Word, typename Make>
+  Word Claim(std::atomic<Word>& slot, Range span, Range range, RegionId id, Make make);
+  void SetInLeaf(Leaf& leaf, Range span, Range range, RegionId id);
+  std::uintptr_t MakeLeaf(RegionId id);
+  std::uint32_t MakeTwig(RegionId id);
   bool Lives(RegionId id, Range span) const;
 
   const Slab& slab_;
