@@ -51,11 +51,11 @@ absl::StatusOr<Lease> CacheCore::AcquireUncommon(const void* address, std::size_
   } else {
     Finish(taken);
   }
-  return AcquireLocked(address, length, access);
+  return AcquireLocked(address, length, access, taken.settled);
 }
 
 absl::StatusOr<Lease> CacheCore::AcquireLocked(const void* address, std::size_t length,
-                                               Access access) {
+                                               Access access, bool settled) {
   if (Inherited()) {
     return absl::FailedPreconditionError(
         "this cache belongs to the parent process; make a new one, and a new registrar, after "
@@ -67,7 +67,7 @@ absl::StatusOr<Lease> CacheCore::AcquireLocked(const void* address, std::size_t 
     return request.status();
   }
   hits_.Prepare();
-  monitor_->Settle();  // Before the look-up: what was unmapped by now is out of the index.
+  if (!settled) monitor_->Settle();  // Before the look-up: what was unmapped is out of the index.
   Region* found = nullptr;
   Attempts attempts;
   {
@@ -78,8 +78,9 @@ absl::StatusOr<Lease> CacheCore::AcquireLocked(const void* address, std::size_t 
     attempts.landings = landings_;
   }
   if (found != nullptr) {
-    if (found->use.fast)
+    if (found->use.fast) {
       hits_.hints().Set({request->range.start, request->range.start + 1}, found->id);
+    }
     return Lease(this, found->id, request->range);
   }
   absl::StatusOr<Lease> lease = Miss(*request, attempts);

@@ -95,7 +95,6 @@ class CacheCore final : public MemoryMonitor::Listener {
   std::size_t Trim(std::size_t bytes_to_keep);
   absl::Status Drain(Clock::time_point deadline);
   absl::Status Close(Clock::time_point deadline);
-  void GiveMemoryBack();
   CacheStats stats();
 
   // For who holds a lease on the region.
@@ -108,7 +107,6 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   // Ends the core when the cache goes: at once, or, with leases out, on the last release.
   static void End(std::unique_ptr<CacheCore> core);
-  static void Abandon(std::unique_ptr<CacheCore> core);
 
   // Aborts if an invariant of the index, the lists or the sums does not hold. Slow.
   void CheckInvariantsForTest();
@@ -125,11 +123,16 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options);
 
+  // lifecycle.cc
+  static void Abandon(std::unique_ptr<CacheCore> core);
+  void GiveMemoryBack();
+
   // acquire.cc
   bool Inherited() const { return hits_.Inherited(); }  // By a forked child.
   absl::StatusOr<Lease> AcquireUncommon(const void* address, std::size_t length, Access access,
                                         HitPath::Taken taken);
-  absl::StatusOr<Lease> AcquireLocked(const void* address, std::size_t length, Access access);
+  absl::StatusOr<Lease> AcquireLocked(const void* address, std::size_t length, Access access,
+                                      bool settled);
   bool Finish(HitPath::Taken taken);
   void ReleaseUncommon(RegionId id, HitPath::Outcome outcome) noexcept;
   void LookAfter(RegionId id);
@@ -203,6 +206,7 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   // reap.cc
   void Reaper();
+  bool LimboIsDueLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WaitForWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Deregisters the oldest dead region that overlaps `range`, on this thread. False if there is
   // none.

@@ -14,6 +14,7 @@ namespace linchpin::internal {
 // goes round twice at most, because the first round takes every chance away. Requires: leases are
 // counted exactly, or nothing is idle.
 std::uint64_t CacheCore::EvictOneLocked() {
+  if (stats_.idle_bytes == 0) return 0;
   for (std::size_t steps = 2 * clock_.size(); steps > 0; --steps) {
     Region& region = clock_.front();
     if (region.account == Account::kIdle && !std::exchange(region.used, false)) {

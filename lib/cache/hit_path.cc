@@ -21,12 +21,12 @@ bool MustSettle(const MemoryMonitor::Pace& pace, Freshness freshness) {
 
 }  // namespace
 
-HitPath::HitPath(MemoryMonitor& monitor, Freshness freshness)
+HitPath::HitPath(MemoryMonitor& monitor, Freshness freshness, const MemoryMonitor::Pace& pace)
     : process_cookie_(ProcessCookie()),
       monitor_(monitor),
-      epoch_(monitor.pace().epoch == nullptr ? &kAlwaysEven : monitor.pace().epoch),
-      strict_(MustSettle(monitor.pace(), freshness)),
-      settle_ticks_(strict_ ? SettleTicks(monitor.pace()) : 0) {}
+      epoch_(pace.epoch == nullptr ? &kAlwaysEven : pace.epoch),
+      strict_(MustSettle(pace, freshness)),
+      settle_ticks_(strict_ ? SettleTicks(pace) : 0) {}
 
 absl::Status HitPath::Reserve(std::uint64_t regions) {
   absl::Status reserved = slab_.Reserve(regions);
@@ -34,39 +34,40 @@ absl::Status HitPath::Reserve(std::uint64_t regions) {
   return reserved;
 }
 
-// Whether every change that freed memory before has been told. The time is taken before the look,
-// so that it is rather too old than too new.
-bool HitPath::Fresh(Column& mine) const {
-  const std::uint64_t now = Ticks();
-  if (!strict_ || now - mine.settled_at < settle_ticks_) {
-    return epoch_->load(std::memory_order_acquire) % 2 == 0;
-  }
-  monitor_.Settle();
-  mine.settled_at = now;
-  return true;
+HitPath::Taken HitPath::TakeAsTheGateSays(Column& mine, RegionId id, Asked asked,
+                                          std::uint32_t rights) const {
+  return barrier_.asymmetric() ? Take<Gate::kOpen>(mine, id, asked, rights)
+                               : Take<Gate::kFenced>(mine, id, asked, rights);
 }
 
-// Trusted memory needs no look. What is trusted by the first glance must be by the last.
+// Trusted memory needs no look. What is trusted by the first glance must be by the last. The time
+// of a look is taken before it, so that it is rather too old than too new.
 HitPath::Taken HitPath::TryAcquireUncommon(std::uintptr_t start, std::size_t size,
                                            Access access) const {
   Column* const mine = columns_.Mine();
-  if (mine == nullptr || Inherited()) return {0, Outcome::kRefused};
+  if (mine == nullptr || Inherited()) return {};
   const RegionId id = hints_.Find(start);
+  if (id == 0) return {};
   const std::uint32_t trusted =
       slab_.record(id).state.load(std::memory_order_relaxed) & record_state::kTrusted;
-  if (id == 0 || (trusted == 0 && !Fresh(*mine))) return {0, Outcome::kRefused};
+  const bool look = trusted == 0 && MustLook(*mine);
+  if (look) {
+    const std::uint64_t now = Ticks();
+    monitor_.Settle();
+    mine->settled_at = now;
+  } else if (trusted == 0 && epoch_->load(std::memory_order_acquire) % 2 != 0) {
+    return {};
+  }
   const std::uint32_t rights = static_cast<std::uint32_t>(access) | trusted;
-  return barrier_.asymmetric() ? Take<Gate::kOpen>(*mine, id, {start, size}, rights)
-                               : Take<Gate::kFenced>(*mine, id, {start, size}, rights);
+  Taken taken = TakeAsTheGateSays(*mine, id, {start, size}, rights);
+  taken.settled = look;
+  return taken;
 }
 
 HitPath::Taken HitPath::TryAcquireSettled(std::uintptr_t start, std::size_t size,
                                           Access access) const {
-  Column& mine = columns_.MineOrNobodys();
-  const RegionId id = hints_.Find(start);
-  const auto rights = static_cast<std::uint32_t>(access);
-  return barrier_.asymmetric() ? Take<Gate::kOpen>(mine, id, {start, size}, rights)
-                               : Take<Gate::kFenced>(mine, id, {start, size}, rights);
+  return TakeAsTheGateSays(columns_.MineOrNobodys(), hints_.Find(start), {start, size},
+                           static_cast<std::uint32_t>(access));
 }
 
 HitPath::Outcome HitPath::TryReleaseUncommon(RegionId id) const {

@@ -34,20 +34,21 @@ class HitPath final {
     kRefused,  // Nothing has changed.
   };
   struct Taken {
-    RegionId id;
-    Outcome outcome;
+    RegionId id = 0;
+    Outcome outcome = Outcome::kRefused;
+    bool settled = false;  // By this attempt: the same acquire need not settle again.
   };
 
-  HitPath(MemoryMonitor& monitor, Freshness freshness);
+  HitPath(MemoryMonitor& monitor, Freshness freshness)
+      : HitPath(monitor, freshness, monitor.pace()) {}
 
   absl::Status Reserve(std::uint64_t regions);
 
   // Tries to take a lease, if this thread need not look for changes first.
   Taken TryAcquire(std::uintptr_t start, std::size_t size, Access access) const {
     Column& mine = columns_.MineOrNobodys();
-    const bool stale = strict_ && Ticks() - mine.settled_at >= settle_ticks_;
     // Before the load of the record's state. Pairs with the monitor's reader.
-    if (stale || epoch_->load(std::memory_order_acquire) % 2 != 0) return {0, Outcome::kRefused};
+    if (MustLook(mine) || epoch_->load(std::memory_order_acquire) % 2 != 0) return {};
     return Take<Gate::kOpen>(mine, hints_.Find(start), {start, size},
                              static_cast<std::uint32_t>(access));
   }
@@ -80,6 +81,8 @@ class HitPath final {
   const Barrier& barrier() const { return barrier_; }
 
  private:
+  HitPath(MemoryMonitor& monitor, Freshness freshness, const MemoryMonitor::Pace& pace);
+
   struct Asked {
     std::uintptr_t start;
     std::size_t size;
@@ -89,7 +92,10 @@ class HitPath final {
   Taken Take(Column& mine, RegionId id, Asked asked, std::uint32_t rights) const;
   template <Gate kHow>
   Outcome GiveBack(RegionId id) const;
-  bool Fresh(Column& mine) const;
+  Taken TakeAsTheGateSays(Column& mine, RegionId id, Asked asked, std::uint32_t rights) const;
+  bool MustLook(const Column& mine) const {
+    return strict_ && Ticks() - mine.settled_at >= settle_ticks_;
+  }
 
   // Serves only what has no remote right: exact regions are counted under the mutex.
   static constexpr std::uint32_t kServed =
@@ -118,7 +124,7 @@ inline HitPath::Taken HitPath::Take(Column& mine, RegionId id, Asked asked,
                                     std::uint32_t rights) const {
   if ((rights & ~kServed) != 0 || id >= mine.ids.load(std::memory_order_relaxed) ||
       !columns_.Enter<kHow>(mine)) {
-    return {0, Outcome::kRefused};
+    return {};
   }
   AddAlone(mine.counts[id].acquired, std::memory_order_relaxed);
   Columns::Light<kHow>();  // Pairs with the flush: it sees the count, or we its doom.

@@ -97,12 +97,16 @@ void CacheCore::LendAHand() {
   }
 }
 
+bool CacheCore::LimboIsDueLocked() const {
+  if (limbo_.empty()) return false;
+  return ending_ || limbo_.size() >= kLimboBatch || Clock::now() >= limbo_due_;
+}
+
 // Waits until there is something for the reaper to do. Returns: false when there never will be.
 bool CacheCore::WaitForWorkLocked() {
   for (;;) {
     RelievePressureLocked();
-    const bool full = ending_ || limbo_.size() >= kLimboBatch;
-    if (!graves_.empty() || (!limbo_.empty() && (full || Clock::now() >= limbo_due_))) return true;
+    if (!graves_.empty() || LimboIsDueLocked()) return true;
     if (ending_ && stats_.regions == 0) return false;
     const bool relief = pressure_ && kept_bytes_ <= max_idle_bytes_;
     if (limbo_.empty() && !relief) {
@@ -121,8 +125,7 @@ void CacheCore::Reaper() {
     {
       const NoAllocationLock lock(mutex_);
       more = WaitForWorkLocked();
-      flush = !limbo_.empty() &&
-              (ending_ || limbo_.size() >= kLimboBatch || Clock::now() >= limbo_due_);
+      flush = LimboIsDueLocked();
       orphaned = orphaned_;
     }
     if (flush) FlushLimbo();
