@@ -1,6 +1,7 @@
 // Hits one region a number of times, for callgrind to count: `bench/callgrind` runs this with n and
 // with 2n hits, and divides the difference by n. It measures nothing by itself.
 #include <cstddef>
+#include <exception>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -75,5 +76,9 @@ int Main(int argc, char** argv) {
 }  // namespace linchpin::bench
 
 int main(int argc, char** argv) {
-  return linchpin::bench::Main(argc, argv);
+  try {
+    return linchpin::bench::Main(argc, argv);
+  } catch (const std::exception& error) {
+    linchpin::bench::Fail(error.what());
+  }
 }
