@@ -1,9 +1,9 @@
 // Hits one region a number of times, for callgrind to count: `bench/callgrind` runs this with n and
 // with 2n hits, and divides the difference by n. It measures nothing by itself.
 #include <cstddef>
-#include <exception>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <string>
 
