@@ -48,8 +48,9 @@ absl::Status EventReader::Start() {
   auto thread = Thread::Start("linchpin-watch", [this] { Run(); });
   if (!thread.ok()) return thread.status();
   thread_ = *std::move(thread);
-  // Nothing may be armed before the thread reads: what starts a thread may need a lock (a
-  // sanitizer's does) that another thread holds while it unmaps.
+  // Nothing may be armed before the thread is in Run(). Until then it runs what the C library and
+  // sanitizers do in a thread that starts, and that may allocate (docs/concurrency.md, M10): what
+  // holds for the reader does not hold yet.
   reading_.wait(false);
   return absl::OkStatus();
 }
