@@ -28,8 +28,7 @@ struct WatchedExtent {
   Range range;
   bool uniform = false;                 // No border, no hole inside `range`.
   Coverage coverage = Coverage::kNone;  // The least of the mappings that `range` touches.
-  bool passing =
-      false;  // `coverage` is less than it will be in a while: nothing may be kept on it.
+  bool passing = false;                 // `coverage` is yet to rise: nothing may be kept on it.
   std::size_t page_size = 4096;  // The largest of the mappings that `range` touches, in bytes.
 };
 
