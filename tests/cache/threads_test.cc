@@ -12,6 +12,7 @@
 #include "lib/base/mutex.h"
 #include "lib/base/thread_slot.h"
 #include "tests/cache/fixture.h"
+#include "tests/testing/keepsakes.h"
 
 namespace linchpin::testing {
 namespace {
@@ -184,36 +185,26 @@ TEST_F(Threads, LeasesAreGivenBackByOtherThreads) {
   ExpectExactlyNothing(kThreads * kEach + kThreads);
 }
 
-// Destroyed with its thread: the one that a thread asks for before it calls the cache after all
-// that the cache keeps for the thread, the other one before.
-std::vector<Lease>& OlderLeases() {
-  static thread_local std::vector<Lease> leases;
-  return leases;
-}
-std::vector<Lease>& YoungerLeases() {
-  static thread_local std::vector<Lease> leases;
-  return leases;
-}
-
 TEST_F(Threads, LeasesAreGivenBackAsTheirThreadEnds) {
   constexpr std::size_t kThreads = 8;
   constexpr std::size_t kRounds = 20;
+  Keepsakes keepsakes;
   Make();
   Register();
   for (std::size_t round = 0; round < kRounds; ++round) {
     std::vector<std::thread> threads;
     for (std::size_t i = 0; i < kThreads; ++i) {
-      threads.emplace_back([this, i] {
-        OlderLeases().reserve(2);
+      threads.emplace_back([this, i, &keepsakes] {
         Hit(i);
-        YoungerLeases().reserve(2);
-        OlderLeases().push_back(Hit(i));
-        YoungerLeases().push_back(Hit(i + 1));
+        keepsakes.KeepWhileSlotIsThere(Hit(i));
+        keepsakes.KeepUntilSlotIsGone(Hit(i + 1));
       });
     }
     for (std::thread& thread : threads) thread.join();
     ASSERT_EQ(cache_->stats().leases, 0u);
   }
+  EXPECT_EQ(keepsakes.returned_with_slot(), kThreads * kRounds);
+  EXPECT_EQ(keepsakes.returned_without_slot(), kThreads * kRounds);
   ExpectExactlyNothing(3 * kThreads * kRounds);
 }
 
@@ -221,6 +212,7 @@ TEST_F(Threads, LeasesAreGivenBackAsTheirThreadEnds) {
 TEST_F(Threads, LeasesAreGivenBackAsTheirThreadEndsWhileTheCacheDrains) {
   constexpr std::size_t kThreads = 8;
   constexpr std::size_t kRounds = 50;
+  Keepsakes keepsakes;
   Make();
   for (std::size_t round = 0; round < kRounds; ++round) {
     Register();
@@ -228,12 +220,15 @@ TEST_F(Threads, LeasesAreGivenBackAsTheirThreadEndsWhileTheCacheDrains) {
     std::atomic<bool> end = false;
     std::vector<std::thread> threads;
     for (std::size_t i = 0; i < kThreads; ++i) {
-      threads.emplace_back([this, i, round, &acquired, &end] {
-        if (i % 2 == 0) OlderLeases().reserve(2);
+      threads.emplace_back([this, i, round, &keepsakes, &acquired, &end] {
         Hit(i);
-        std::vector<Lease>& leases = i % 2 == 0 ? OlderLeases() : YoungerLeases();
-        leases.push_back(Hit(i));
-        leases.push_back(Hit(i + 1));
+        for (const std::size_t page : {i, i + 1}) {
+          if (i % 2 == 0) {
+            keepsakes.KeepWhileSlotIsThere(Hit(page));
+          } else {
+            keepsakes.KeepUntilSlotIsGone(Hit(page));
+          }
+        }
         acquired.count_down();
         while (!end && (i + round) % 4 != 0) std::this_thread::yield();
       });
@@ -249,6 +244,8 @@ TEST_F(Threads, LeasesAreGivenBackAsTheirThreadEndsWhileTheCacheDrains) {
     for (std::thread& thread : threads) thread.join();
     ASSERT_EQ(registrar_->registered_count(), 0u);
   }
+  EXPECT_EQ(keepsakes.returned_with_slot(), kThreads * kRounds);
+  EXPECT_EQ(keepsakes.returned_without_slot(), kThreads * kRounds);
   ExpectExactlyNothing(3 * kThreads * kRounds);
 }
 

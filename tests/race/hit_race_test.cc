@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/testing/keepsakes.h"
+
 namespace linchpin::testing {
 namespace {
 
@@ -118,27 +120,21 @@ TEST_P(HitRace, H4CountingExactly) {
   ExpectNothingHeld();
 }
 
-// Leases that a thread still has when it ends, in objects that it made before its first hit and
-// after it.
-std::vector<Lease>& OlderLeases() {
-  static thread_local std::vector<Lease> leases;
-  return leases;
-}
-std::vector<Lease>& YoungerLeases() {
-  static thread_local std::vector<Lease> leases;
-  return leases;
-}
-
 TEST_P(HitRace, H5AThreadEnds) {
+  constexpr int kRounds = 1000;
+  Keepsakes keepsakes([this](const Lease& lease) { registrar_->Use(lease); });
   Make();
   Mutex mutex;
   std::vector<Lease> left;  // By threads that have ended, for those that follow.
   const Body live_and_end = [&](int round) {
     std::thread([&] {
-      if (round % 2 == 0) OlderLeases().reserve(1);
       const std::size_t page = static_cast<std::size_t>(round) % 2;
       Hit(page);
-      (round % 2 == 0 ? OlderLeases() : YoungerLeases()).push_back(Get(page));
+      if (round / 2 % 2 == 0) {
+        keepsakes.KeepWhileSlotIsThere(Get(page));
+      } else {
+        keepsakes.KeepUntilSlotIsGone(Get(page));
+      }
       Lease lease = Get(page);
       const MutexLock lock(mutex);
       for (const Lease& kept : left) {
@@ -153,7 +149,9 @@ TEST_P(HitRace, H5AThreadEnds) {
     Flush();
     if (round % 4 == 0) cache_->Trim(0);
   };
-  Together(1000, {live_and_end, live_and_end, change_and_count});
+  Together(kRounds, {live_and_end, live_and_end, change_and_count});
+  EXPECT_EQ(keepsakes.returned_with_slot(), kRounds);  // Of two threads, each second time.
+  EXPECT_EQ(keepsakes.returned_without_slot(), kRounds);
   left.clear();
   ExpectNothingHeld();
 }

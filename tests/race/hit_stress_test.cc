@@ -24,6 +24,7 @@
 #include "linchpin/cache.h"
 #include "linchpin/monitor.h"
 #include "tests/race/poisoning_registrar.h"
+#include "tests/testing/keepsakes.h"
 #include "tests/testing/memory.h"
 #include "tests/testing/pins.h"
 
@@ -71,32 +72,22 @@ class Mailbox final {
   std::deque<Lease> leases_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Leases that a thread still holds when it ends: the first is made before the thread ever calls the
-// cache, and so destroyed after all that the cache keeps for the thread; the last after that.
-struct Keepsake {
-  ~Keepsake() {
-    for (const Lease& lease : leases) registrar->Use(lease);
-  }
-  std::shared_ptr<PoisoningRegistrar> registrar;
-  std::vector<Lease> leases;
-};
-thread_local Keepsake first_keepsake;
-thread_local Keepsake last_keepsake;
-
 struct Tally {
   std::atomic<std::uint64_t> leases = 0;
   std::atomic<std::uint64_t> refused = 0;  // For want of room, or because all changed: allowed.
   std::atomic<std::uint64_t> wrong = 0;    // Refused for any other reason.
   std::atomic<std::uint64_t> given_away = 0;
-  std::atomic<std::uint64_t> kept_to_the_end = 0;
+  std::atomic<std::uint64_t> kept_while_slot_is_there = 0;
+  std::atomic<std::uint64_t> kept_until_slot_is_gone = 0;
   std::atomic<std::uint64_t> threads = 0;
 };
 
 // The life of one cache.
 class Phase final {
  public:
-  Phase(std::shared_ptr<PoisoningRegistrar> registrar, const Mapped& memory, Tally& tally)
-      : registrar_(std::move(registrar)), memory_(memory), tally_(tally) {}
+  Phase(std::shared_ptr<PoisoningRegistrar> registrar, const Mapped& memory, Keepsakes& keepsakes,
+        Tally& tally)
+      : registrar_(std::move(registrar)), memory_(memory), keepsakes_(keepsakes), tally_(tally) {}
 
   void Make(Freshness freshness) {
     CacheOptions options;
@@ -152,18 +143,19 @@ class Phase final {
   // One thread's life.
   void Live(std::mt19937& random, steady_clock::time_point deadline) {
     ++tally_.threads;
-    const bool keeps_first = random() % 2 == 0;
-    if (keeps_first) first_keepsake.registrar = registrar_;
     std::vector<Lease> held(4);
     for (auto steps = random() % 2000; steps > 0 && steady_clock::now() < deadline; --steps) {
       Step(random, held);
     }
-    last_keepsake.registrar = registrar_;
     for (Lease& lease : held) {
       if (!lease) continue;
-      Keepsake& keepsake = keeps_first && random() % 2 == 0 ? first_keepsake : last_keepsake;
-      keepsake.leases.push_back(std::move(lease));
-      ++tally_.kept_to_the_end;
+      if (random() % 2 == 0) {
+        ++tally_.kept_while_slot_is_there;
+        keepsakes_.KeepWhileSlotIsThere(std::move(lease));
+      } else {
+        ++tally_.kept_until_slot_is_gone;
+        keepsakes_.KeepUntilSlotIsGone(std::move(lease));
+      }
     }
   }
 
@@ -244,6 +236,7 @@ class Phase final {
 
   const std::shared_ptr<PoisoningRegistrar> registrar_;
   const Mapped& memory_;
+  Keepsakes& keepsakes_;
   Tally& tally_;
   const std::shared_ptr<ManualMonitor> monitor_ = std::make_shared<ManualMonitor>();
   std::unique_ptr<RegistrationCache> cache_;
@@ -257,11 +250,12 @@ void Print(const char* what, std::uint64_t count) {
 TEST(Stress, NoLeaseHasADeadKeyAndNoRegionIsStuck) {
   const Mapped memory(kPages * kPage);
   const auto registrar = std::make_shared<PoisoningRegistrar>();
+  Keepsakes keepsakes([&](const Lease& lease) { registrar->Use(lease); });
   Tally tally;
   const auto end = steady_clock::now() + Duration();
   unsigned phases = 0;
   for (; steady_clock::now() < end && !::testing::Test::HasFailure(); ++phases) {
-    Phase phase(registrar, memory, tally);
+    Phase phase(registrar, memory, keepsakes, tally);
     phase.Make(phases / 2 % 2 == 0 ? Freshness::kSynchronised : Freshness::kStrict);
     phase.Load(std::min(end, steady_clock::now() + kPhase), phases);
     if (phases % 2 == 0) {
@@ -277,12 +271,15 @@ TEST(Stress, NoLeaseHasADeadKeyAndNoRegionIsStuck) {
   Print("threads", tally.threads);
   Print("leases", tally.leases);
   Print("released by another thread", tally.given_away);
-  Print("released as a thread ended", tally.kept_to_the_end);
+  Print("released as a thread ended", keepsakes.returned_with_slot());
+  Print("and when its slot was gone", keepsakes.returned_without_slot());
   Print("refused for want of room", tally.refused);
   Print("registered", registrar->registered());
   Print("deregistered", registrar->deregistered());
   Print("violations", registrar->violations());
   EXPECT_EQ(tally.wrong, 0u);
+  EXPECT_EQ(keepsakes.returned_with_slot(), tally.kept_while_slot_is_there);
+  EXPECT_EQ(keepsakes.returned_without_slot(), tally.kept_until_slot_is_gone);
   EXPECT_GT(tally.leases, 1000u);
 }
 
