@@ -85,12 +85,7 @@ std::vector<Row> Run(const Workload& workload, const Options& options) {
   CheckAllHit(ucx, regions);
   CheckAllHit(map, regions);
   CheckAllHit(btree, regions);
-
-  std::vector<Row> rows;
-  for (std::size_t i = 1; i < samples.size(); ++i) {
-    rows.push_back(Compare(workload.name, samples[0], samples[i]));
-  }
-  return rows;
+  return CompareFirst(workload.name, samples);
 }
 
 Scenario ScenarioOf(const Workload& workload) {

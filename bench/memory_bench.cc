@@ -90,10 +90,7 @@ std::vector<Row> Run(const Layout& layout, const Options& options) {
                 std::min(options.rounds, kRoundsMost));
   const Samples& linchpin = samples[0];
   const Comparison records{.metric = kRecords, .unit = "bytes"};
-  std::vector<Row> rows;
-  for (std::size_t other = 1; other <= 3; ++other) {
-    rows.push_back(Compare(layout.name, linchpin, samples[other], records));
-  }
+  std::vector<Row> rows = CompareFirst(layout.name, samples, records);
   rows.push_back(CompareWithNumber(layout.name, linchpin, "the goal", layout.goal, records));
   const auto against_own = [&](const std::string& what, Metric metric) {
     const double own = Percentile(linchpin.metrics[kRecords], 0.5);

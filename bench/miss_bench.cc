@@ -64,14 +64,9 @@ std::vector<Row> Run(const std::string& name, Work work, const Options& options)
   UcxContender ucx;
   MapContender map;
   BtreeContender btree;
-  const std::vector<Samples> samples = RunRounds(
-      {Missing(linchpin, stage), Missing(ucx, stage), Missing(map, stage), Missing(btree, stage)},
-      options.rounds);
-  std::vector<Row> rows;
-  for (std::size_t i = 1; i < samples.size(); ++i) {
-    rows.push_back(Compare(name, samples[0], samples[i]));
-  }
-  return rows;
+  return CompareFirst(name, RunRounds({Missing(linchpin, stage), Missing(ucx, stage),
+                                       Missing(map, stage), Missing(btree, stage)},
+                                      options.rounds));
 }
 
 Scenario ScenarioOf(const std::string& name, Work work) {

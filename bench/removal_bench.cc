@@ -73,14 +73,9 @@ std::vector<Row> Run(const Workload& workload, const Options& options) {
   UcxContender ucx;
   MapContender map;
   BtreeContender btree;
-  const std::vector<Samples> samples = RunRounds({Removing(linchpin, stage), Removing(ucx, stage),
-                                                  Removing(map, stage), Removing(btree, stage)},
-                                                 options.rounds);
-  std::vector<Row> rows;
-  for (std::size_t i = 1; i < samples.size(); ++i) {
-    rows.push_back(Compare(workload.name, samples[0], samples[i]));
-  }
-  return rows;
+  return CompareFirst(workload.name, RunRounds({Removing(linchpin, stage), Removing(ucx, stage),
+                                                Removing(map, stage), Removing(btree, stage)},
+                                               options.rounds));
 }
 
 Scenario ScenarioOf(const Workload& workload) {

@@ -92,6 +92,15 @@ Row Compare(std::string name, const Samples& contender, const Samples& baseline,
   return row;
 }
 
+std::vector<Row> CompareFirst(const std::string& name, const std::vector<Samples>& contenders,
+                              const Comparison& comparison) {
+  std::vector<Row> rows;
+  for (std::size_t i = 1; i < contenders.size(); ++i) {
+    rows.push_back(Compare(name, contenders[0], contenders[i], comparison));
+  }
+  return rows;
+}
+
 Row CompareWithNumber(std::string name, const Samples& contender, std::string baseline,
                       double number, const Comparison& comparison) {
   Samples constant{.name = std::move(baseline), .absent = {}, .metrics = {}};

@@ -40,6 +40,10 @@ struct Comparison {
 Row Compare(std::string name, const Samples& contender, const Samples& baseline,
             const Comparison& comparison = {});
 
+// The rows that compare the first contender with each of the others.
+std::vector<Row> CompareFirst(const std::string& name, const std::vector<Samples>& contenders,
+                              const Comparison& comparison = {});
+
 // The row that compares a contender with a number that was not measured, such as a goal.
 Row CompareWithNumber(std::string name, const Samples& contender, std::string baseline,
                       double number, const Comparison& comparison);

@@ -42,6 +42,20 @@ TEST(Compare, SaysWhyThereIsNoRatio) {
   EXPECT_THAT(ToTable({row}), HasSubstr("not measured: not installed"));
 }
 
+TEST(CompareFirst, GivesARowForEachOfTheOthers) {
+  const std::vector<Samples> contenders = {Of("a", {1}), Of("b", {2}), Of("c", {4})};
+  const std::vector<Row> rows = CompareFirst("hot", contenders, {.unit = "bytes"});
+  ASSERT_EQ(rows.size(), 2U);
+  for (const Row& row : rows) {
+    EXPECT_EQ(row.name, "hot");
+    EXPECT_EQ(row.contender, "a");
+    EXPECT_EQ(row.unit, "bytes");
+  }
+  EXPECT_EQ(rows[0].baseline, "b");
+  EXPECT_EQ(rows[1].baseline, "c");
+  EXPECT_DOUBLE_EQ(rows[1].ratio->median, 0.25);
+}
+
 TEST(CompareWithNumber, DividesEachRoundByTheNumber) {
   const Row row =
       CompareWithNumber("memory", Of("a", {100, 120, 140}), "the goal", 160, {.unit = "bytes"});
