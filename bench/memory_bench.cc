@@ -16,6 +16,7 @@
 #include "bench/harness/suite.h"
 #include "bench/workload/hits.h"
 #include "bench/workload/regions.h"
+#include "bench/workload/removals.h"
 
 namespace linchpin::bench {
 namespace {
@@ -38,7 +39,7 @@ struct Layout {
 
 template <typename Cache>
 void Clear(Cache& cache, const Regions& regions) {
-  for (std::size_t i = 0; i < regions.size(); ++i) cache.RemoveNow(regions[i]);
+  for (std::size_t i = 0; i < regions.size(); ++i) RemoveNow(cache, regions[i]);
 }
 
 void Clear(LinchpinContender& linchpin, const Regions&) {

@@ -19,6 +19,7 @@
 #include "bench/harness/suite.h"
 #include "bench/workload/paced_hits.h"
 #include "bench/workload/regions.h"
+#include "bench/workload/removals.h"
 
 namespace linchpin::bench {
 namespace {
@@ -65,7 +66,7 @@ Pair Registering(Cache& cache, const Regions& hot, const Regions& slow, const Op
   cache.Hit(hot[0]);
   const auto disturbed = [&] {
     return HitsDuring(cache, hot[0], [&] {
-      for (int i = 0; i < kRegistrations; ++i) cache.RemoveNow(slow[0]);
+      for (int i = 0; i < kRegistrations; ++i) RemoveNow(cache, slow[0]);
     });
   };
   const auto alone = [&, delay] { return HitsAlone(cache, hot[0], kRegistrations * delay); };

@@ -6,7 +6,6 @@
 //   Acquire, Release        the two apart, with a Claim between them
 //   Invalidate(claim)       no later acquire sees what is claimed
 //   Finish(range)           returns when all that was invalidated in the range is deregistered
-//   RemoveNow(request)      acquire, invalidate, release and finish of one, the cheapest way
 //   device()                what registers for it
 #pragma once
 
@@ -61,13 +60,6 @@ class LinchpinContender final {
     if (!status.ok()) Fail(status.ToString());
   }
 
-  // Acquires, releases, and returns when deregistered.
-  void RemoveNow(const Request& request) {
-    Release(Acquire(request));
-    const auto start = reinterpret_cast<std::uintptr_t>(request.address);
-    Finish({start, start + request.length});
-  }
-
   NoopDevice& device() { return device_; }
   RegistrationCache& cache() { return *cache_; }
 
@@ -75,5 +67,12 @@ class LinchpinContender final {
   NoopDevice device_;
   std::unique_ptr<RegistrationCache> cache_;
 };
+
+// In place of the template of bench/workload/removals.h: Finish invalidates too, and waits.
+inline void RemoveNow(LinchpinContender& linchpin, const Request& request) {
+  linchpin.Release(linchpin.Acquire(request));
+  const auto start = reinterpret_cast<std::uintptr_t>(request.address);
+  linchpin.Finish({start, start + request.length});
+}
 
 }  // namespace linchpin::bench

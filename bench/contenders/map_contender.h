@@ -56,12 +56,6 @@ class MapContender final {
 
   void Finish(Range) {}  // The last release deregisters.
 
-  void RemoveNow(const Request& request) {
-    const Claim claim = Acquire(request);
-    Invalidate(claim);
-    Release(claim);
-  }
-
   NoopDevice& device() { return device_; }
 
  private:

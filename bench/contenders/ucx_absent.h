@@ -23,7 +23,6 @@ class UcxContender final {
   Claim Acquire(const Request&) { Fail("no UCX"); }
   void Release(Claim) { Fail("no UCX"); }
   void Invalidate(Claim) { Fail("no UCX"); }
-  void RemoveNow(const Request&) { Fail("no UCX"); }
   void Finish(Range) { Fail("no UCX"); }
   NoopDevice& device() { Fail("no UCX"); }
 };

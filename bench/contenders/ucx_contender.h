@@ -54,12 +54,6 @@ class UcxContender final {
   }
   void Finish(Range) {}  // The last put deregisters.
 
-  void RemoveNow(const Request& request) {
-    const Claim claim = Acquire(request);
-    Invalidate(claim);
-    Release(claim);
-  }
-
   NoopDevice& device() { return device_; }
 
  private:

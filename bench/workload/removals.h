@@ -37,10 +37,19 @@ void RemoveInBatches(Cache& cache, const Regions& regions, std::size_t count) {
   cache.Finish(regions.Span(0, count));
 }
 
-// The same one after another, each deregistered before the next.
+// Acquires, invalidates and releases one region; returns when it is deregistered. This is for
+// caches that do so with the last release; others have an overload, beside the class.
+template <typename Cache>
+void RemoveNow(Cache& cache, const Request& request) {
+  auto claim = cache.Acquire(request);
+  cache.Invalidate(claim);
+  cache.Release(std::move(claim));
+}
+
+// Regions [0, count) one after another, each deregistered before the next.
 template <typename Cache>
 void RemoveOneByOne(Cache& cache, const Regions& regions, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) cache.RemoveNow(regions[i]);
+  for (std::size_t i = 0; i < count; ++i) RemoveNow(cache, regions[i]);
 }
 
 // Registrations that outlive what was called their removal would make it look cheap.
