@@ -1,6 +1,8 @@
 // Threads that begin together.
 #include "bench/harness/crew.h"
 
+#include <sched.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -26,6 +28,18 @@ TEST(Crew, RunsItsThreadsAtOnce) {
   });
   EXPECT_EQ(seen, (std::vector<int>{2, 2}));
   EXPECT_GT(ns, 0);
+}
+
+TEST(Crew, RunsItsThreadsOnDifferentCpus) {
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+  if (CPU_COUNT(&allowed) < 2) GTEST_SKIP() << "there is one CPU";
+  Crew crew(2);
+  for (int i = 0; i < 20; ++i) {
+    std::vector<int> cpus(2);
+    crew.Run([&](std::size_t thread) { cpus[thread] = sched_getcpu(); });
+    EXPECT_NE(cpus[0], cpus[1]);
+  }
 }
 
 TEST(Crew, RunsAgainAndAgainOnTheSameThreads) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <set>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -59,6 +60,15 @@ TEST(RequestStream, RandomReachesEveryRegion) {
   std::set<const void*> seen;
   for (int i = 0; i < 10'000; ++i) seen.insert(stream.Next().address);
   EXPECT_EQ(seen.size(), 100U);
+}
+
+// What one thread writes for each hit would otherwise be what slows down the other's.
+TEST(RequestStream, SharesNoCacheLineWithTheNext) {
+  const Regions regions = Regions::Strided(10);
+  const std::vector<RequestStream> streams(2, RequestStream::Hot(regions, 0));
+  const auto line = [](const void* at) { return reinterpret_cast<std::uintptr_t>(at) / 64; };
+  const auto* const last_byte = reinterpret_cast<const std::byte*>(&streams[1]) - 1;
+  EXPECT_NE(line(&streams[1]), line(last_byte));
 }
 
 }  // namespace
