@@ -32,13 +32,9 @@
 
 #include "lib/base/backoff.h"
 #include "lib/base/error.h"
+#include "lib/base/everywhere.h"
 
 namespace linchpin {
-namespace {
-
-constexpr Range kEverything{0, UINTPTR_MAX};
-
-}  // namespace
 
 absl::Status EventReader::Start() {
   stop_ = ForkClosedFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -128,13 +124,13 @@ void EventReader::Handle(const uffd_msg& event) {
 }
 
 void EventReader::TellEverything() {
-  extents_.Changed(kEverything);
-  listeners_.Tell(kEverything);
+  extents_.Changed(kEverywhere);
+  listeners_.Tell(kEverywhere);
 }
 
 void EventReader::Fail() {
   extents_.Close();
-  listeners_.Tell(kEverything);
+  listeners_.Tell(kEverywhere);
 }
 
 // Returns: whether there was a moment with nothing outstanding. Not when events keep coming in such

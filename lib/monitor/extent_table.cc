@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/base/check.h"
+#include "lib/base/everywhere.h"
 
 namespace linchpin {
 
@@ -19,7 +20,7 @@ ExtentTable::Probe::~Probe() {
 }
 
 ExtentTable::~ExtentTable() {
-  Forget({0, UINTPTR_MAX});
+  Forget(kEverywhere);
   const MutexLock lock(mutex_);
   LINCHPIN_CHECK(probes_.empty());
 }
@@ -83,7 +84,7 @@ void ExtentTable::Moved(Range from, Range to) {
 void ExtentTable::Close() {
   const NoAllocationLock lock(mutex_);
   closed_ = true;
-  Touch({0, UINTPTR_MAX});
+  Touch(kEverywhere);
 }
 
 ExtentTable::Armed ExtentTable::armed() {
