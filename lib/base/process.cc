@@ -1,8 +1,9 @@
 #include "lib/base/process.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include "lib/base/wiped_page.h"
+#include <cstddef>
 
 namespace linchpin {
 
@@ -16,17 +17,19 @@ namespace {
 // Ordinary memory: a child inherits it and draws a number that no ancestor had.
 std::atomic<std::uint64_t> last_cookie{0};
 
+constexpr std::size_t kPageBytes = 4096;
+
 // Returns: the page, whoever made it first, or null.
 Word* MakePage() {
-  WipedPage made;
-  if (made.data() == nullptr) return nullptr;
-  auto* const page = static_cast<Word*>(made.data());  // Zero bytes are a valid Word.
+  void* const made =
+      mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (made == MAP_FAILED) return nullptr;
+  auto* const page = static_cast<Word*>(made);  // Zero bytes are a valid Word.
   Word* current = nullptr;
-  if (!process_cookie::page.compare_exchange_strong(current, page, std::memory_order_acq_rel)) {
-    return current;
-  }
-  made.Keep();
-  return page;
+  const bool wiped = madvise(made, kPageBytes, MADV_WIPEONFORK) == 0;
+  if (wiped && process_cookie::page.compare_exchange_strong(current, page)) return page;
+  munmap(made, kPageBytes);
+  return current;
 }
 
 }  // namespace

@@ -16,16 +16,31 @@ namespace {
 constexpr std::size_t kFirstBytes = 64 << 10;
 constexpr std::size_t kMostBytesAtOnce = 16 << 20;
 
+constexpr std::size_t kHugePageBytes = 2 << 20;
+
 constexpr std::size_t RoundUp(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
+// Returns: address space that starts where a huge page can, or MAP_FAILED.
+void* MapAligned(std::size_t bytes) {
+  constexpr std::size_t kMore = kHugePageBytes;
+  void* const all =
+      mmap(nullptr, bytes + kMore, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (all == MAP_FAILED) return all;
+  auto* const start = static_cast<std::byte*>(all);
+  const std::size_t before = RoundUp(reinterpret_cast<std::uintptr_t>(all), kHugePageBytes) -
+                             reinterpret_cast<std::uintptr_t>(all);
+  if (before != 0) munmap(start, before);
+  munmap(start + before + bytes, kMore - before);
+  return start + before;
+}
+
 }  // namespace
 
-absl::StatusOr<SparseMap> SparseMap::Reserve(std::size_t bytes) {
+absl::StatusOr<SparseMap> SparseMap::Reserve(std::size_t bytes, Pages pages) {
   bytes = RoundUp(bytes, kFirstBytes);
-  void* const data =
-      mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* const data = MapAligned(bytes);
   if (data == MAP_FAILED) {
     return absl::ResourceExhaustedError(
         absl::StrCat("cannot reserve ", bytes, " bytes of address space: ", ErrnoText(errno),
@@ -33,6 +48,7 @@ absl::StatusOr<SparseMap> SparseMap::Reserve(std::size_t bytes) {
   }
   munlock(data, bytes);  // Before it is opened: nothing has been made resident yet.
   madvise(data, bytes, MADV_DONTDUMP);
+  if (pages == Pages::kHuge) madvise(data, bytes, MADV_HUGEPAGE);
   return SparseMap(static_cast<std::byte*>(data), bytes);
 }
 

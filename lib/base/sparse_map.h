@@ -14,8 +14,12 @@ namespace linchpin {
 
 class SparseMap final {
  public:
+  // Of what memory is made where the kernel can: for random access to many MiB, huge pages spare
+  // most TLB misses, and what is touched costs 2 MiB at a time once that much is open.
+  enum class Pages { kSmall, kHuge };
+
   // Returns: ResourceExhausted when there is not that much address space (RLIMIT_AS, mlockall).
-  static absl::StatusOr<SparseMap> Reserve(std::size_t bytes);
+  static absl::StatusOr<SparseMap> Reserve(std::size_t bytes, Pages pages = Pages::kSmall);
 
   SparseMap() = default;
   SparseMap(SparseMap&& other) noexcept;

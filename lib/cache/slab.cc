@@ -12,11 +12,12 @@ constexpr std::uint64_t kFewestIds = 4096;
 }  // namespace
 
 absl::Status Slab::Reserve(std::uint64_t ids) {
+  constexpr auto kHuge = SparseMap::Pages::kHuge;
   for (ids = std::min(ids, kMaxIds - 1) + 1;; ids = std::max(ids / 2, kFewestIds)) {
-    absl::StatusOr<SparseMap> records = SparseMap::Reserve(ids * sizeof(Record));
-    absl::StatusOr<SparseMap> ledger = SparseMap::Reserve(ids * sizeof(std::uint32_t));
-    absl::StatusOr<SparseMap> regions = SparseMap::Reserve(ids * sizeof(Region));
-    absl::StatusOr<SparseMap> links = SparseMap::Reserve(ids * sizeof(RegionId));
+    absl::StatusOr<SparseMap> records = SparseMap::Reserve(ids * sizeof(Record), kHuge);
+    absl::StatusOr<SparseMap> ledger = SparseMap::Reserve(ids * sizeof(std::uint32_t), kHuge);
+    absl::StatusOr<SparseMap> regions = SparseMap::Reserve(ids * sizeof(Region), kHuge);
+    absl::StatusOr<SparseMap> links = SparseMap::Reserve(ids * sizeof(RegionId), kHuge);
     if (!records.ok() || !ledger.ok() || !regions.ok() || !links.ok()) {
       if (ids > kFewestIds) continue;
       for (const auto* map : {&records, &ledger, &regions}) {
