@@ -59,6 +59,7 @@ struct CacheOptions {
 // A snapshot of a cache's counters; each is explained in docs/stats.md. Bytes are bytes registered.
 struct CacheStats {
   std::uint64_t hits = 0;
+  std::uint64_t locked_hits = 0;  // Of these, under a mutex: docs/stats.md says when.
   std::uint64_t misses = 0;
   std::uint64_t registrations = 0;
   std::uint64_t deregistrations = 0;
@@ -88,6 +89,12 @@ enum class LeaseState : std::uint8_t {
 namespace internal {
 class CacheCore;
 class LeaseParts;
+
+// The halves of a hit, called in the library; what goes around them is inlined, so that a compiler
+// sees through the StatusOr<Lease>. TryAcquire returns the number of the region that the caller now
+// has a lease on, or 0 if that takes the long way.
+std::uint32_t TryAcquire(CacheCore& core, const void* address, std::size_t length, Access access);
+void Release(CacheCore& core, std::uint32_t region) noexcept;
 }  // namespace internal
 
 // A holder's claim on registered memory. Move-only; gives the claim back on destruction, from any
@@ -105,7 +112,7 @@ class Lease final {
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
   ~Lease() {
-    if (core_ != nullptr) Release();
+    if (core_ != nullptr) internal::Release(*core_, region_);
   }
 
   // The keys of the registrar's `device`. Requires: `device` is one of them.
@@ -120,11 +127,11 @@ class Lease final {
   explicit operator bool() const { return core_ != nullptr; }
 
  private:
+  friend class RegistrationCache;
   friend class internal::CacheCore;
   friend class internal::LeaseParts;  // The C ABI keeps a lease as two words.
   Lease(internal::CacheCore* core, std::uint32_t region, Range range)
       : core_(core), region_(region), range_(range) {}
-  void Release() noexcept;
 
   internal::CacheCore* core_ = nullptr;  // Alive while a lease is out. Null: claims nothing.
   std::uint32_t region_ = 0;             // The region's number in there.
@@ -201,7 +208,18 @@ class RegistrationCache final {
 
  private:
   explicit RegistrationCache(std::unique_ptr<internal::CacheCore> core);
+  absl::StatusOr<Lease> AcquireSlowly(const void* address, std::size_t length, Access access);
+
   std::unique_ptr<internal::CacheCore> core_;
 };
+
+inline absl::StatusOr<Lease> RegistrationCache::Acquire(const void* address, std::size_t length,
+                                                        Access access) {
+  const std::uint32_t region = internal::TryAcquire(*core_, address, length, access);
+  if (region == 0) [[unlikely]]
+    return AcquireSlowly(address, length, access);
+  const auto start = reinterpret_cast<std::uintptr_t>(address);
+  return Lease(core_.get(), region, {start, start + length});
+}
 
 }  // namespace linchpin

@@ -42,20 +42,19 @@ void CacheCore::LookAfter(RegionId id) {
   changed_.NotifyAll();
 }
 
-absl::StatusOr<Lease> CacheCore::AcquireUncommon(const void* address, std::size_t length,
-                                                 Access access, HitPath::Taken taken) {
-  if (taken.outcome == HitPath::Outcome::kRefused) {
-    const auto start = reinterpret_cast<std::uintptr_t>(address);
-    taken = hits_.TryAcquireUncommon(start, length, access);
-    if (Finish(taken)) return Lease(this, taken.id, {start, start + length});
-  } else {
-    Finish(taken);
-  }
-  return AcquireLocked(address, length, access, taken.settled);
+RegionId CacheCore::TryAcquireStrict(std::uintptr_t start, std::size_t size, Access access) {
+  return TryAcquireAs<Freshness::kStrict>(start, size, access);
 }
 
-absl::StatusOr<Lease> CacheCore::AcquireLocked(const void* address, std::size_t length,
-                                               Access access, bool settled) {
+RegionId CacheCore::TryAcquireUncommon(std::uintptr_t start, std::size_t size, Access access,
+                                       HitPath::Taken taken) {
+  if (taken.outcome == HitPath::Outcome::kRefused) {
+    taken = hits_.TryAcquireUncommon(start, size, access);
+  }
+  return Finish(taken) ? taken.id : 0;
+}
+
+absl::StatusOr<Lease> CacheCore::Acquire(const void* address, std::size_t length, Access access) {
   if (Inherited()) {
     return absl::FailedPreconditionError(
         "this cache belongs to the parent process; make a new one, and a new registrar, after "
@@ -67,14 +66,14 @@ absl::StatusOr<Lease> CacheCore::AcquireLocked(const void* address, std::size_t 
     return request.status();
   }
   hits_.Prepare();
-  if (!settled) monitor_->Settle();  // Before the look-up: what was unmapped is out of the index.
+  hits_.Settle();  // Before the look-up: what was unmapped by now is out of the index.
   Region* found = nullptr;
   Attempts attempts;
   {
     const NoAllocationLock lock(mutex_);
     found = FindLocked(*request);
     if (found != nullptr) TakeLocked(*found);
-    ++(found != nullptr ? stats_.hits : stats_.misses);
+    ++(found != nullptr ? stats_.locked_hits : stats_.misses);
     attempts.landings = landings_;
   }
   if (found != nullptr) {

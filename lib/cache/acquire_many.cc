@@ -36,28 +36,32 @@ absl::StatusOr<std::vector<Lease>> CacheCore::AcquireMany(std::span<const Range>
     }
     requests.push_back(*request);
   }
-  // On an error its end gives every lease back. Those still empty are the misses.
+  // On an error its end gives every lease back.
   std::vector<Lease> leases(requests.size());
   hits_.Prepare();
-  monitor_->Settle();  // Before the first look-up, as in Acquire.
+  hits_.Settle();                 // Before the first look-up, as in Acquire.
+  std::vector<std::size_t> left;  // Of the requests: what does not hit without the mutex.
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const Range& range = requests[i].range;
     const HitPath::Taken taken = hits_.TryAcquireSettled(range.start, range.size(), access);
-    if (Finish(taken)) leases[i] = Lease(this, taken.id, range);
-  }
-  for (std::size_t done = 0; done < requests.size(); done += kLookUpsAtOnce) {
-    const std::size_t end = std::min(done + kLookUpsAtOnce, requests.size());
-    const NoAllocationLock lock(mutex_);
-    for (std::size_t i = done; i < end; ++i) {
-      if (leases[i]) continue;
-      Region* const found = FindLocked(requests[i]);
-      ++(found != nullptr ? stats_.hits : stats_.misses);
-      if (found == nullptr) continue;
-      TakeLocked(*found);
-      leases[i] = Lease(this, found->id, requests[i].range);
+    if (Finish(taken)) {
+      leases[i] = Lease(this, taken.id, range);
+    } else {
+      left.push_back(i);
     }
   }
-  for (std::size_t i = 0; i < requests.size(); ++i) {
+  for (std::size_t done = 0; done < left.size(); done += kLookUpsAtOnce) {
+    const std::size_t end = std::min(done + kLookUpsAtOnce, left.size());
+    const NoAllocationLock lock(mutex_);
+    for (std::size_t at = done; at < end; ++at) {
+      Region* const found = FindLocked(requests[left[at]]);
+      ++(found != nullptr ? stats_.locked_hits : stats_.misses);
+      if (found == nullptr) continue;
+      TakeLocked(*found);
+      leases[left[at]] = Lease(this, found->id, requests[left[at]].range);
+    }
+  }
+  for (const std::size_t i : left) {
     if (leases[i]) continue;
     Attempts attempts;
     absl::StatusOr<Lease> lease = Miss(requests[i], attempts);

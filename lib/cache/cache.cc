@@ -27,6 +27,18 @@ Range Clamped(const void* address, std::size_t length) {
 
 }  // namespace
 
+namespace internal {
+
+std::uint32_t TryAcquire(CacheCore& core, const void* address, std::size_t length, Access access) {
+  return core.TryAcquire(reinterpret_cast<std::uintptr_t>(address), length, access);
+}
+
+void Release(CacheCore& core, std::uint32_t region) noexcept {
+  core.Release(region);
+}
+
+}  // namespace internal
+
 absl::StatusOr<std::unique_ptr<RegistrationCache>> RegistrationCache::Create(
     std::shared_ptr<Registrar> registrar, CacheOptions options) {
   absl::StatusOr<std::unique_ptr<CacheCore>> core =
@@ -40,8 +52,8 @@ RegistrationCache::~RegistrationCache() {
   CacheCore::End(std::move(core_));
 }
 
-absl::StatusOr<Lease> RegistrationCache::Acquire(const void* address, std::size_t length,
-                                                 Access access) {
+absl::StatusOr<Lease> RegistrationCache::AcquireSlowly(const void* address, std::size_t length,
+                                                       Access access) {
   return core_->Acquire(address, length, access);
 }
 
@@ -81,15 +93,11 @@ void RegistrationCache::CheckInvariantsForTest() {
 
 Lease& Lease::operator=(Lease&& other) noexcept {
   if (this == &other) return *this;
-  if (core_ != nullptr) Release();
+  if (core_ != nullptr) internal::Release(*core_, region_);
   core_ = std::exchange(other.core_, nullptr);
   region_ = other.region_;
   range_ = other.range_;
   return *this;
-}
-
-void Lease::Release() noexcept {
-  std::exchange(core_, nullptr)->Release(region_);
 }
 
 std::uint32_t Lease::lkey(std::size_t device) const {

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "boost/intrusive/list.hpp"
 
+#include "lib/base/everywhere.h"
 #include "lib/base/mutex.h"
 #include "lib/base/thread.h"
 #include "lib/cache/hit_path.h"
@@ -39,8 +40,6 @@ using RegionList =
 // More than this, dead and not yet deregistered, makes a miss lend the reaper a hand.
 inline constexpr std::uint64_t kMaxDeferredBytes = 64 << 20;
 inline constexpr std::size_t kMaxDeferredRegions = 256;
-
-inline constexpr Range kEverywhere{0, UINTPTR_MAX};
 
 // Regions in limbo wait for so many or so long, to share one heavy barrier.
 inline constexpr std::size_t kLimboBatch = 64;
@@ -77,19 +76,19 @@ class CacheCore final : public MemoryMonitor::Listener {
   CacheCore(const CacheCore&) = delete;
   CacheCore& operator=(const CacheCore&) = delete;
 
-  absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access) {
-    const auto start = reinterpret_cast<std::uintptr_t>(address);
-    const HitPath::Taken taken = hits_.TryAcquire(start, length, access);
-    if (taken.outcome == HitPath::Outcome::kDone) {
-      return Lease(this, taken.id, {start, start + length});
-    }
-    return AcquireUncommon(address, length, access, taken);
+  // Returns: the region that the caller now has a lease on, or 0 if it must Acquire.
+  RegionId TryAcquire(std::uintptr_t start, std::size_t size, Access access) {
+    if (hits_.strict()) [[unlikely]]
+      return TryAcquireStrict(start, size, access);
+    return TryAcquireAs<Freshness::kSynchronised>(start, size, access);
   }
-  absl::StatusOr<std::vector<Lease>> AcquireMany(std::span<const Range> ranges, Access access);
   void Release(RegionId id) noexcept {
     const HitPath::Outcome outcome = hits_.TryRelease(id);
-    if (outcome != HitPath::Outcome::kDone) ReleaseUncommon(id, outcome);
+    if (outcome != HitPath::Outcome::kDone) [[unlikely]]
+      ReleaseUncommon(id, outcome);
   }
+  absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
+  absl::StatusOr<std::vector<Lease>> AcquireMany(std::span<const Range> ranges, Access access);
   void Invalidate(const Range& range);  // By the application, for want of an event.
   absl::Status Fence(const Range& range, Clock::time_point deadline);
   std::size_t Trim(std::size_t bytes_to_keep);
@@ -129,10 +128,17 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   // acquire.cc
   bool Inherited() const { return hits_.Inherited(); }  // By a forked child.
-  absl::StatusOr<Lease> AcquireUncommon(const void* address, std::size_t length, Access access,
-                                        HitPath::Taken taken);
-  absl::StatusOr<Lease> AcquireLocked(const void* address, std::size_t length, Access access,
-                                      bool settled);
+  template <Freshness kHow>
+  RegionId TryAcquireAs(std::uintptr_t start, std::size_t size, Access access) {
+    const HitPath::Taken taken = hits_.TryAcquire<kHow>(start, size, access);
+    if (taken.outcome == HitPath::Outcome::kDone) [[likely]]
+      return taken.id;
+    return TryAcquireUncommon(start, size, access, taken);
+  }
+  // Not inlined: what is not strict pays one comparison for it.
+  RegionId TryAcquireStrict(std::uintptr_t start, std::size_t size, Access access);
+  RegionId TryAcquireUncommon(std::uintptr_t start, std::size_t size, Access access,
+                              HitPath::Taken taken);
   bool Finish(HitPath::Taken taken);
   void ReleaseUncommon(RegionId id, HitPath::Outcome outcome) noexcept;
   void LookAfter(RegionId id);

@@ -1,5 +1,7 @@
 #include "lib/cache/columns.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -21,48 +23,47 @@ constexpr std::size_t kMostSkewBytes = 64 * kLine;
 
 }  // namespace
 
-Columns::Columns(const Barrier& barrier)
-    : barrier_(barrier),
-      all_columns_(new std::atomic<Column*>[kSlotsBefore + std::size_t{ThreadSlot::kEnd}]),
-      columns_(all_columns_.get() + kSlotsBefore),
-      gate_(page_.data() == nullptr ? &closed_for_good_
-                                    : static_cast<std::atomic<Gate>*>(page_.data())) {
-  for (int slot = ThreadSlot::kGone; slot < ThreadSlot::kEnd; ++slot) {
-    columns_[slot].store(&nobodys_, std::memory_order_relaxed);
-  }
+Columns::Columns(const Barrier& barrier) : barrier_(barrier) {
   OpenGate();
 }
 
-Columns::~Columns() {
-  ForEach([](Column& column) { delete &column; });
+absl::Status Columns::Reserve() {
+  constexpr std::size_t kBytes = (kSlotsBefore + std::size_t{ThreadSlot::kEnd}) * sizeof(Column);
+  absl::StatusOr<SparseMap> map = SparseMap::Reserve(kBytes);
+  if (!map.ok()) return map.status();
+  if (!map->Open(kBytes)) {
+    return absl::ResourceExhaustedError(
+        "the kernel gives no memory for the cache's own records; free some");
+  }
+  column_map_ = *std::move(map);
+  columns_ = reinterpret_cast<Column*>(column_map_.data()) + kSlotsBefore;
+  wiped_ = madvise(column_map_.data(), column_map_.bytes(), MADV_WIPEONFORK) == 0;
+  return absl::OkStatus();
 }
 
 void Columns::OpenGate() {
-  if (gate_ == &closed_for_good_) return;
-  gate_->store(barrier_.asymmetric() ? Gate::kOpen : Gate::kFenced, std::memory_order_release);
+  gate_.store(barrier_.asymmetric() ? Gate::kOpen : Gate::kFenced, std::memory_order_release);
 }
 
 Column* Columns::Attach(RegionId ids, std::uint64_t capacity) {
   const int slot = ThreadSlot::Claim();
-  if (slot <= 0) return nullptr;
-  Column* column = columns_[slot].load(std::memory_order_relaxed);
-  if (column == &nobodys_) {
+  if (slot <= 0 || !wiped_) return nullptr;
+  Column& mine = columns_[slot];
+  const std::size_t skew = SkewBytes(slot);
+  if (mine.map == nullptr) {
     auto map = SparseMap::Reserve((capacity + 1) * sizeof(Count) + kMostSkewBytes);
     if (!map.ok()) return nullptr;
-    auto made = std::make_unique<Column>();
-    made->map = *std::move(map);
-    made->counts = reinterpret_cast<Count*>(made->map.data() + SkewBytes(slot));
-    column = made.release();
-    columns_[slot].store(column, std::memory_order_release);
+    const MutexLock lock(making_);
+    mine.map = &maps_.emplace_back(*std::move(map));
+    mine.counts = reinterpret_cast<Count*>(mine.map->data() + skew);
   }
-  if (ids > column->ids.load(std::memory_order_relaxed)) {
-    const std::size_t skew = SkewBytes(slot);
-    if (!column->map.Open(ids * sizeof(Count) + skew)) return nullptr;
-    const std::uint64_t open = (column->map.open_bytes() - skew) / sizeof(Count);
-    column->ids.store(static_cast<RegionId>(std::min(open, capacity + 1)),
-                      std::memory_order_release);
+  if (ids > mine.ids.load(std::memory_order_relaxed)) {
+    if (!mine.map->Open(ids * sizeof(Count) + skew)) return nullptr;
+    const std::uint64_t open = (mine.map->open_bytes() - skew) / sizeof(Count);
+    mine.ids.store(static_cast<RegionId>(std::min(open, capacity + 1)),
+                   std::memory_order_release);  // Publishes the counts.
   }
-  return column;
+  return &mine;
 }
 
 // Released before acquired, in all columns: a lease that moves from one column to another between

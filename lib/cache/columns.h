@@ -8,19 +8,24 @@
 //
 // The owner writes counters only inside a section, between Enter and Leave. Once the gate has been
 // closed and AwaitQuiet has returned, nobody is in a section and nobody gets in until the gate is
-// opened: then, and only then, may others write the columns. In a forked child the gate reads as
-// closed for ever.
+// opened: then, and only then, may others write the columns.
+//
+// The kernel zeroes the columns, though not their counts, in a forked child: no thread has one
+// there.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <deque>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 
 #include "lib/base/barrier.h"
+#include "lib/base/mutex.h"
 #include "lib/base/sparse_map.h"
 #include "lib/base/thread_slot.h"
-#include "lib/base/wiped_page.h"
 #include "lib/cache/region.h"
 
 namespace linchpin::internal {
@@ -30,19 +35,31 @@ struct Count {
   std::atomic<std::uint32_t> released;
 };
 
-// One writer: the thread that has the slot. Not a read-modify-write of the processor's.
+// Adds 1 to what only the calling thread writes, for others to read: no read-modify-write in the
+// sense of C++. On x86 one instruction, so that a signal handler cannot come in between.
+// Thread sanitizer does not see into that one.
 template <typename T>
 void AddAlone(std::atomic<T>& counter, std::memory_order order) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+  std::atomic_signal_fence(order);
+  if constexpr (sizeof(T) == sizeof(std::uint32_t)) {
+    asm("incl %0" : "+m"(counter) : : "memory");
+  } else {
+    asm("incq %0" : "+m"(counter) : : "memory");
+  }
+#else
   counter.store(counter.load(std::memory_order_relaxed) + 1, order);
+#endif
 }
 
+// Valid when all zero, and then nobody's.
 struct alignas(64) Column {
-  std::atomic<std::uint32_t> inside{0};  // 1 in a section.
-  std::atomic<RegionId> ids{0};          // There are counts for the ids below this.
-  Count* counts = nullptr;               // Does not move.
-  std::uint64_t settled_at = 0;          // In ticks; the owner's alone.
-  std::atomic<std::uint64_t> hits{0};
-  SparseMap map;
+  std::atomic<std::uint32_t> inside;  // 1 in a section.
+  std::atomic<RegionId> ids;          // There are counts for the ids below this.
+  Count* counts;                      // Does not move.
+  std::uint64_t settled_at;           // In ticks; the owner's alone.
+  std::atomic<std::uint64_t> hits;
+  SparseMap* map;  // Of the counts.
 };
 
 // How a section may be entered.
@@ -55,20 +72,20 @@ enum class Gate : std::uint32_t {
 class Columns final {
  public:
   explicit Columns(const Barrier& barrier);
-  ~Columns();
   Columns(const Columns&) = delete;
   Columns& operator=(const Columns&) = delete;
 
+  // To be called once, before all else. Returns: ResourceExhausted when there is no address space.
+  absl::Status Reserve();
+
   // The calling thread's column, or, if it has none yet, one that has counts for no id. Without a
   // branch: slots that are none have an entry too.
-  Column& MineOrNobodys() const {
-    return *columns_[ThreadSlot::Current()].load(std::memory_order_relaxed);
-  }
+  Column& MineOrNobodys() const { return columns_[ThreadSlot::Current()]; }
 
   // The calling thread's column, or null if it has none yet.
   Column* Mine() const {
     Column& mine = MineOrNobodys();
-    return &mine == &nobodys_ ? nullptr : &mine;
+    return mine.ids.load(std::memory_order_relaxed) == 0 ? nullptr : &mine;
   }
 
   // The same, made if need be and opened for the ids below `ids`, of which there can be `capacity`.
@@ -85,8 +102,7 @@ class Columns final {
   template <typename Visit>
   void ForEach(Visit visit) const {
     for (int slot = 1; slot < ThreadSlot::Bound(); ++slot) {
-      Column& column = *columns_[slot].load(std::memory_order_acquire);
-      if (&column != &nobodys_) visit(column);
+      if (columns_[slot].ids.load(std::memory_order_acquire) != 0) visit(columns_[slot]);
     }
   }
 
@@ -95,12 +111,10 @@ class Columns final {
   bool Enter(Column& mine) const {
     mine.inside.store(1, std::memory_order_relaxed);
     Light<kHow>();  // Pairs with AwaitQuiet.
-    if (gate_->load(std::memory_order_acquire) == kHow) return true;
+    if (gate_.load(std::memory_order_acquire) == kHow) [[likely]]
+      return true;
     Leave(mine);
     return false;
-  }
-  bool Enter(Column& mine) const {
-    return barrier_.asymmetric() ? Enter<Gate::kOpen>(mine) : Enter<Gate::kFenced>(mine);
   }
   static void Leave(Column& mine) { mine.inside.store(0, std::memory_order_release); }
 
@@ -114,8 +128,8 @@ class Columns final {
     }
   }
 
-  Gate gate() const { return gate_->load(std::memory_order_relaxed); }
-  void CloseGate() { gate_->store(Gate::kClosed, std::memory_order_relaxed); }
+  Gate gate() const { return gate_.load(std::memory_order_relaxed); }
+  void CloseGate() { gate_.store(Gate::kClosed, std::memory_order_relaxed); }
   void OpenGate();
 
   // Returns when all who were in a section have left it. Requires: the gate was closed before, and
@@ -126,13 +140,13 @@ class Columns final {
   static constexpr std::size_t kSlotsBefore = 1;  // For ThreadSlot::kGone.
 
   const Barrier& barrier_;
-  mutable Column nobodys_;
-  const std::unique_ptr<std::atomic<Column*>[]> all_columns_;
-  std::atomic<Column*>* const columns_;  // By slot; never null, so from all_columns_ + 1 on.
-
-  const WipedPage page_;
-  std::atomic<Gate> closed_for_good_{Gate::kClosed};  // Where nothing can be wiped.
-  std::atomic<Gate>* const gate_;                     // In page_, or that.
+  Column* columns_ = nullptr;  // By slot, from kGone on; in column_map_.
+  std::atomic<Gate> gate_{Gate::kClosed};
+  SparseMap column_map_;
+  bool wiped_ =
+      false;      // In a forked child. Where the kernel cannot (before 4.14), nobody attaches.
+  Mutex making_;  // Held while a column is made, not across its mmap.
+  std::deque<SparseMap> maps_ ABSL_GUARDED_BY(making_);  // Of the counts; they stay where they are.
 };
 
 }  // namespace linchpin::internal

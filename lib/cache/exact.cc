@@ -77,6 +77,7 @@ std::uint32_t CacheCore::LeasesOnLocked(const Region& region) const {
 // Adds to `stats` what the columns count and no fold has brought to the ledger yet.
 void CacheCore::CountFastLocked(CacheStats& stats) const {
   const Slab& slab = hits_.slab();
+  stats.hits = stats.locked_hits;
   hits_.columns().ForEach(
       [&](const Column& column) { stats.hits += column.hits.load(std::memory_order_relaxed); });
   for (RegionId id = 1; id < slab.end(); ++id) {

@@ -16,7 +16,8 @@ constexpr std::size_t kLeafMapBytes = 1 << 20;
 void HintIndex::Reserve(std::uint64_t ids) {
   constexpr std::uint64_t kTwigsPerRegion = 2;  // One for each of its borders.
   const MutexLock lock(making_);
-  absl::StatusOr<SparseMap> map = SparseMap::Reserve((ids + 1) * kTwigsPerRegion * sizeof(Twig));
+  absl::StatusOr<SparseMap> map =
+      SparseMap::Reserve((ids + 1) * kTwigsPerRegion * sizeof(Twig), SparseMap::Pages::kHuge);
   if (!map.ok()) return;
   twig_map_ = *std::move(map);
   twigs_ = reinterpret_cast<Twig*>(twig_map_.data());
@@ -39,8 +40,8 @@ void HintIndex::Set(Range range, RegionId id) {
     if (block == nullptr) block = MakeBlock(at >> kTopShift);
     if (block == nullptr) return;
     const Range span{at, at + kSpan};
-    const std::uintptr_t leaf = Claim((*block)[(at >> kBlockShift) % kBlockEntries], span, range, id,
-                                      [this](RegionId other) { return MakeLeaf(other); });
+    const std::uint64_t leaf = Claim((*block)[(at >> kBlockShift) % kBlockEntries], span, range, id,
+                                     [this](RegionId other) { return MakeLeaf(other); });
     if (leaf != 0) SetInLeaf(LeafOf(leaf), span, range, id);
   }
 }
@@ -55,17 +56,17 @@ HintIndex::Block* HintIndex::MakeBlock(std::size_t at) {
   return made;
 }
 
-// Lets the slot, which stands for `span`, say the id; or, where another region lives there too, have
-// a child that says so far what the slot said. For want of memory the regions take turns.
+// Lets the slot, which stands for `span`, say the id; or, where another region lives there too,
+// have a child that says so far what the slot said. For want of memory the regions take turns.
 // Returns: the child, or 0.
 template <typename Word, typename Make>
 Word HintIndex::Claim(std::atomic<Word>& slot, Range span, Range range, RegionId id, Make make) {
   Word seen = slot.load(std::memory_order_acquire);
-  while (seen % 2 == 0) {
-    const auto other = static_cast<RegionId>(seen >> 1);
+  while (!IsChild(seen)) {
+    const auto other = static_cast<RegionId>(seen);
     const bool alone = range.Contains(span) || other == 0 || other == id || !Lives(other, span);
     const Word child = alone ? Word{0} : make(other);
-    const Word wanted = child != 0 ? child : Word{id} << 1;
+    const Word wanted = child != 0 ? child : Word{id};
     if (slot.compare_exchange_strong(seen, wanted, std::memory_order_acq_rel)) return child;
   }
   return seen;
@@ -77,9 +78,8 @@ void HintIndex::SetInLeaf(Leaf& leaf, Range span, Range range, RegionId id) {
   const std::uintptr_t end = std::min(range.end, span.end);
   std::uintptr_t at = std::max(range.start, span.start) / kPieceSpan * kPieceSpan;
   for (; at < end; at += kPieceSpan) {
-    const std::uint32_t twig =
-        Claim(leaf[(at >> kLeafShift) % kLeafEntries], {at, at + kPieceSpan}, range, id,
-              [this](RegionId other) { return MakeTwig(other); });
+    const std::uint32_t twig = Claim(leaf[(at >> kLeafShift) % kLeafEntries], {at, at + kPieceSpan},
+                                     range, id, [this](RegionId other) { return MakeTwig(other); });
     if (twig == 0) continue;
     const std::uintptr_t last = std::min(end, at + kPieceSpan);
     for (std::uintptr_t page = std::max(range.start, at) / kPage * kPage; page < last;
@@ -90,7 +90,7 @@ void HintIndex::SetInLeaf(Leaf& leaf, Range span, Range range, RegionId id) {
 }
 
 // Returns: the entry of a new leaf that says `id` throughout, or 0 for want of memory.
-std::uintptr_t HintIndex::MakeLeaf(RegionId id) {
+std::uint64_t HintIndex::MakeLeaf(RegionId id) {
   const MutexLock lock(making_);
   if (leaf_maps_.empty() || leaf_bytes_ + sizeof(Leaf) > kLeafMapBytes) {
     absl::StatusOr<SparseMap> map = SparseMap::Reserve(kLeafMapBytes);
@@ -100,8 +100,8 @@ std::uintptr_t HintIndex::MakeLeaf(RegionId id) {
   }
   auto* const leaf = reinterpret_cast<Leaf*>(leaf_maps_.back().data() + leaf_bytes_);
   leaf_bytes_ += sizeof(Leaf);
-  for (auto& piece : *leaf) piece.store(id << 1, std::memory_order_relaxed);
-  return reinterpret_cast<std::uintptr_t>(leaf) | 1;
+  for (auto& piece : *leaf) piece.store(id, std::memory_order_relaxed);
+  return reinterpret_cast<std::uintptr_t>(leaf) | kChild<std::uint64_t>;
 }
 
 // The same for a twig.
@@ -109,7 +109,7 @@ std::uint32_t HintIndex::MakeTwig(RegionId id) {
   const MutexLock lock(making_);
   if (!twig_map_.Open((used_twigs_ + std::size_t{1}) * sizeof(Twig))) return 0;
   for (auto& page : twigs_[used_twigs_]) page.store(id, std::memory_order_relaxed);
-  return used_twigs_++ << 1 | 1;
+  return used_twigs_++ | kChild<std::uint32_t>;
 }
 
 bool HintIndex::Lives(RegionId id, Range span) const {

@@ -4,7 +4,7 @@
 // one costs a look into the real index and nothing else; that is why nothing here needs an order, a
 // version, or to be taken back when a region goes.
 //
-//   top[address >> 39] -> block[(address >> 21) % 2^18]   an id, or a
+//   top[(address >> 39) % 2^9] -> block[(address >> 21) % 2^18]   an id, or a
 //                          leaf[(address >> 16) % 32]      an id, or a
 //                          twig[(address >> 12) % 16]      an id
 //
@@ -19,6 +19,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -39,15 +40,16 @@ class HintIndex final {
 
   // Returns: an id that was once set for the address, or 0.
   RegionId Find(std::uintptr_t address) const {
-    if (address >> kAddressBits != 0) return 0;
-    const Block* const block = top_[address >> kTopShift].load(std::memory_order_acquire);
-    if (block == nullptr) return 0;
-    const std::uintptr_t entry =
+    const Block* const block =
+        top_[(address >> kTopShift) % kTopEntries].load(std::memory_order_acquire);
+    if (block == nullptr) [[unlikely]]
+      return 0;
+    const std::uint64_t entry =
         (*block)[(address >> kBlockShift) % kBlockEntries].load(std::memory_order_acquire);
-    if (entry % 2 == 0) return static_cast<RegionId>(entry >> 1);
+    if (!IsChild(entry)) return static_cast<RegionId>(entry);
     const std::uint32_t piece =
         LeafOf(entry)[(address >> kLeafShift) % kLeafEntries].load(std::memory_order_acquire);
-    if (piece % 2 == 0) return piece >> 1;
+    if (!IsChild(piece)) return piece;
     return TwigOf(piece)[(address >> kTwigShift) % kTwigEntries].load(std::memory_order_relaxed);
   }
 
@@ -64,7 +66,7 @@ class HintIndex final {
   void Set(Range range, RegionId id);
 
  private:
-  static constexpr int kAddressBits = 47;
+  static constexpr int kAddressBits = 48;  // Above, addresses share hints with those below.
   static constexpr int kTopShift = 39;
   static constexpr int kBlockShift = 21;
   static constexpr int kLeafShift = 16;
@@ -74,33 +76,42 @@ class HintIndex final {
   static constexpr std::size_t kLeafEntries = std::size_t{1} << (kBlockShift - kLeafShift);
   static constexpr std::size_t kTwigEntries = std::size_t{1} << (kLeafShift - kTwigShift);
 
-  // Each slot is even: an id << 1, or 0; or odd: its child, which says more.
-  using Block = std::array<std::atomic<std::uintptr_t>, kBlockEntries>;  // The leaf's address | 1.
-  using Leaf = std::array<std::atomic<std::uint32_t>, kLeafEntries>;     // The twig's number << 1 | 1.
+  // Each slot has an id, or 0, or, with its highest bit set, its child, which says more.
+  using Block = std::array<std::atomic<std::uint64_t>, kBlockEntries>;  // The leaf's address.
+  using Leaf = std::array<std::atomic<std::uint32_t>, kLeafEntries>;    // The twig's number.
   using Twig = std::array<std::atomic<RegionId>, kTwigEntries>;
 
-  static Leaf& LeafOf(std::uintptr_t entry) { return *reinterpret_cast<Leaf*>(entry - 1); }
-  Twig& TwigOf(std::uint32_t piece) const { return twigs_[piece >> 1]; }
+  template <typename Word>
+  static constexpr Word kChild = Word{1} << (std::numeric_limits<Word>::digits - 1);
+  template <typename Word>
+  static bool IsChild(Word slot) {
+    return (slot & kChild<Word>) != 0;
+  }
+  static Leaf& LeafOf(std::uint64_t entry) {
+    return *reinterpret_cast<Leaf*>(entry & ~kChild<std::uint64_t>);
+  }
+  Twig& TwigOf(std::uint32_t piece) const { return twigs_[piece & ~kChild<std::uint32_t>]; }
 
   Block* MakeBlock(std::size_t at);
   template <typename Word, typename Make>
   Word Claim(std::atomic<Word>& slot, Range span, Range range, RegionId id, Make make);
   void SetInLeaf(Leaf& leaf, Range span, Range range, RegionId id);
-  std::uintptr_t MakeLeaf(RegionId id);
+  std::uint64_t MakeLeaf(RegionId id);
   std::uint32_t MakeTwig(RegionId id);
   bool Lives(RegionId id, Range span) const;
 
   const Slab& slab_;
+  Twig* twigs_ = nullptr;  // In twig_map_; does not move.
   std::array<std::atomic<Block*>, kTopEntries> top_{};
   std::array<SparseMap, kTopEntries> maps_;  // Written by who makes the block.
 
-  // Held while a leaf or a twig is made, also across mmap; the monitor's reader never takes it.
-  Mutex making_;
+  // Held while a leaf or a twig is made, also across mmap; the monitor's reader never takes it. On
+  // lines of their own: what is above is read by every hit.
+  alignas(64) Mutex making_;
   std::vector<SparseMap> leaf_maps_ ABSL_GUARDED_BY(making_);
   std::size_t leaf_bytes_ ABSL_GUARDED_BY(making_) = 0;  // Used of the last of leaf_maps_.
   SparseMap twig_map_ ABSL_GUARDED_BY(making_);
   std::uint32_t used_twigs_ ABSL_GUARDED_BY(making_) = 0;
-  Twig* twigs_ = nullptr;  // In twig_map_; does not move.
 };
 
 }  // namespace linchpin::internal

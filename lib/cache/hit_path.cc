@@ -30,8 +30,9 @@ HitPath::HitPath(MemoryMonitor& monitor, Freshness freshness, const MemoryMonito
 
 absl::Status HitPath::Reserve(std::uint64_t regions) {
   absl::Status reserved = slab_.Reserve(regions);
-  if (reserved.ok()) hints_.Reserve(slab_.capacity());
-  return reserved;
+  if (!reserved.ok()) return reserved;
+  hints_.Reserve(slab_.capacity());
+  return columns_.Reserve();
 }
 
 HitPath::Taken HitPath::TakeAsTheGateSays(Column& mine, RegionId id, Asked asked,
@@ -40,8 +41,7 @@ HitPath::Taken HitPath::TakeAsTheGateSays(Column& mine, RegionId id, Asked asked
                                : Take<Gate::kFenced>(mine, id, asked, rights);
 }
 
-// Trusted memory needs no look. What is trusted by the first glance must be by the last. The time
-// of a look is taken before it, so that it is rather too old than too new.
+// Trusted memory needs no look. What is trusted by the first glance must be by the last.
 HitPath::Taken HitPath::TryAcquireUncommon(std::uintptr_t start, std::size_t size,
                                            Access access) const {
   Column* const mine = columns_.Mine();
@@ -50,18 +50,8 @@ HitPath::Taken HitPath::TryAcquireUncommon(std::uintptr_t start, std::size_t siz
   if (id == 0) return {};
   const std::uint32_t trusted =
       slab_.record(id).state.load(std::memory_order_relaxed) & record_state::kTrusted;
-  const bool look = trusted == 0 && MustLook(*mine);
-  if (look) {
-    const std::uint64_t now = Ticks();
-    monitor_.Settle();
-    mine->settled_at = now;
-  } else if (trusted == 0 && epoch_->load(std::memory_order_acquire) % 2 != 0) {
-    return {};
-  }
-  const std::uint32_t rights = static_cast<std::uint32_t>(access) | trusted;
-  Taken taken = TakeAsTheGateSays(*mine, id, {start, size}, rights);
-  taken.settled = look;
-  return taken;
+  if (trusted == 0) SettleFor(*mine);
+  return TakeAsTheGateSays(*mine, id, {start, size}, static_cast<std::uint32_t>(access) | trusted);
 }
 
 HitPath::Taken HitPath::TryAcquireSettled(std::uintptr_t start, std::size_t size,
@@ -74,19 +64,31 @@ HitPath::Outcome HitPath::TryReleaseUncommon(RegionId id) const {
   return columns_.gate() == Gate::kFenced ? GiveBack<Gate::kFenced>(id) : Outcome::kRefused;
 }
 
-// In full, with the look at the doom: whoever summed meanwhile has counted it. Where leases are
-// counted under the mutex, a last release may have seen this count too.
+// In full, with the look at the state: whoever summed meanwhile has counted it.
 bool HitPath::Undo(Column& mine, RegionId id) const {
   AddAlone(mine.counts[id].released, std::memory_order_release);
   barrier_.Light();
-  const std::uint32_t state = slab_.record(id).state.load(std::memory_order_acquire);
-  return (state & (record_state::kDoomed | record_state::kCounted)) != 0;
+  return MustTell(slab_.record(id).state.load(std::memory_order_acquire));
 }
 
 void HitPath::Prepare() {
   if (columns_.MineOrNobodys().ids.load(std::memory_order_relaxed) < slab_.end()) {
     columns_.Attach(slab_.end(), slab_.capacity());
   }
+}
+
+// The time of a look is taken before it, so that it is rather too old than too new.
+void HitPath::SettleFor(Column& mine) const {
+  if (!(strict_ && MustLook(mine)) && Quiet()) return;
+  const std::uint64_t now = Ticks();
+  monitor_.Settle();
+  mine.settled_at = now;
+}
+
+void HitPath::Settle() {
+  Column* const mine = columns_.Mine();
+  if (mine == nullptr) return monitor_.Settle();
+  SettleFor(*mine);
 }
 
 }  // namespace linchpin::internal

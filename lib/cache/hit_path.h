@@ -30,13 +30,12 @@ class HitPath final {
   enum class Outcome : std::uint8_t {
     kDone,     // A lease taken, or given back.
     kUndo,     // Counted, but not served: Undo must follow. The thread is in a section.
-    kDoomed,   // Given back, of a region that may now be dead: LookAfter must follow; in a section.
+    kTell,     // Given back, perhaps the last: LookAfter must follow. The thread is in a section.
     kRefused,  // Nothing has changed.
   };
   struct Taken {
     RegionId id = 0;
     Outcome outcome = Outcome::kRefused;
-    bool settled = false;  // By this attempt: the same acquire need not settle again.
   };
 
   HitPath(MemoryMonitor& monitor, Freshness freshness)
@@ -44,11 +43,12 @@ class HitPath final {
 
   absl::Status Reserve(std::uint64_t regions);
 
-  // Tries to take a lease, if this thread need not look for changes first.
+  // Tries to take a lease, if this thread need not look for changes first. kHow: as strict() says.
+  template <Freshness kHow>
   Taken TryAcquire(std::uintptr_t start, std::size_t size, Access access) const {
     Column& mine = columns_.MineOrNobodys();
-    // Before the load of the record's state. Pairs with the monitor's reader.
-    if (MustLook(mine) || epoch_->load(std::memory_order_acquire) % 2 != 0) return {};
+    if ((kHow == Freshness::kStrict && MustLook(mine)) || !Quiet()) [[unlikely]]
+      return {};
     return Take<Gate::kOpen>(mine, hints_.Find(start), {start, size},
                              static_cast<std::uint32_t>(access));
   }
@@ -67,10 +67,13 @@ class HitPath final {
   // Returns: whether the region may be dead now. The thread is still in its section.
   bool Undo(Column& mine, RegionId id) const;
 
-  // To be called by a thread before it looks for changes itself, on its way to the mutex: makes
-  // the next hits of this thread possible.
+  // To be called by a thread on its way to the mutex: makes its next hits possible.
   void Prepare();
 
+  // Returns once every change that freed memory before this call has been told.
+  void Settle();
+
+  bool strict() const { return strict_; }
   bool Inherited() const { return ProcessCookie() != process_cookie_; }
 
   Slab& slab() { return slab_; }
@@ -93,8 +96,15 @@ class HitPath final {
   template <Gate kHow>
   Outcome GiveBack(RegionId id) const;
   Taken TakeAsTheGateSays(Column& mine, RegionId id, Asked asked, std::uint32_t rights) const;
-  bool MustLook(const Column& mine) const {
-    return strict_ && Ticks() - mine.settled_at >= settle_ticks_;
+  void SettleFor(Column& mine) const;
+  bool MustLook(const Column& mine) const { return Ticks() - mine.settled_at >= settle_ticks_; }
+  // Whether no change is just being told. Before the load of the record's state; pairs with the
+  // monitor's reader.
+  bool Quiet() const { return epoch_->load(std::memory_order_acquire) % 2 == 0; }
+
+  // Whether who lets go of a region in this state tells the cache.
+  static bool MustTell(std::uint32_t state) {
+    return (state & (record_state::kDoomed | record_state::kCounted)) != 0;
   }
 
   // Serves only what has no remote right: exact regions are counted under the mutex.
@@ -123,37 +133,38 @@ template <Gate kHow>
 inline HitPath::Taken HitPath::Take(Column& mine, RegionId id, Asked asked,
                                     std::uint32_t rights) const {
   if ((rights & ~kServed) != 0 || id >= mine.ids.load(std::memory_order_relaxed) ||
-      !columns_.Enter<kHow>(mine)) {
+      !columns_.Enter<kHow>(mine)) [[unlikely]] {
     return {};
   }
   AddAlone(mine.counts[id].acquired, std::memory_order_relaxed);
   Columns::Light<kHow>();  // Pairs with the flush: it sees the count, or we its doom.
   const Record& record = slab_.record(id);
-  const std::uint32_t state = record.state.load(std::memory_order_acquire);
-  const std::uintptr_t offset = asked.start - record.start.load(std::memory_order_relaxed);
-  const std::size_t registered = record.size.load(std::memory_order_relaxed);
-  const bool served =
-      (state & (rights | kKind | record_state::kLive)) == (rights | record_state::kLive) &&
-      offset < registered && asked.size - 1 < registered - offset;
-  if (!served) return {id, Outcome::kUndo};
+  const std::uint32_t wanted = rights | record_state::kLive;
+  const std::uint32_t state = record.state.load(std::memory_order_acquire) & (wanted | kKind);
+  std::uintptr_t last = 0;  // The offset of the last byte. For length 0 it wraps, or is huge.
+  if (state != wanted ||
+      __builtin_add_overflow(asked.start - record.start.load(std::memory_order_relaxed),
+                             asked.size - 1, &last) ||
+      last >= record.size.load(std::memory_order_relaxed)) [[unlikely]] {
+    return {id, Outcome::kUndo};
+  }
   AddAlone(mine.hits, std::memory_order_relaxed);
   Columns::Leave(mine);
   return {id, Outcome::kDone};
 }
 
+// Of a region that is counted under the mutex too: there this count, or the ledger's, may be the
+// last.
 template <Gate kHow>
 inline HitPath::Outcome HitPath::GiveBack(RegionId id) const {
   Column& mine = columns_.MineOrNobodys();
-  const Record& record = slab_.record(id);
-  constexpr std::uint32_t kUnderMutex = record_state::kDoomed | record_state::kCounted;
-  if ((record.state.load(std::memory_order_relaxed) & kUnderMutex) != 0 ||
-      id >= mine.ids.load(std::memory_order_relaxed) || !columns_.Enter<kHow>(mine)) {
+  if (id >= mine.ids.load(std::memory_order_relaxed) || !columns_.Enter<kHow>(mine)) [[unlikely]] {
     return Outcome::kRefused;
   }
   AddAlone(mine.counts[id].released, std::memory_order_release);
   Columns::Light<kHow>();  // Pairs with the flush: it sees the count, or we its doom.
-  if ((record.state.load(std::memory_order_acquire) & record_state::kDoomed) != 0) {
-    return Outcome::kDoomed;
+  if (MustTell(slab_.record(id).state.load(std::memory_order_acquire))) [[unlikely]] {
+    return Outcome::kTell;
   }
   Columns::Leave(mine);
   return Outcome::kDone;

@@ -133,7 +133,7 @@ void CacheCore::GiveMemoryBack() {
     if (!hits_.slab().Retract()) return;
   }
   hits_.slab().Clear();
-  hits_.columns().ForEach([](const Column& column) { column.map.Clear(); });
+  hits_.columns().ForEach([](const Column& column) { column.map->Clear(); });
   hits_.hints().Clear();
   hits_.slab().Grow();
 }

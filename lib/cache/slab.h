@@ -34,7 +34,7 @@ static_assert(sizeof(Record) == 32);
 //   0         free, or in limbo: not to be had, and whoever still has it may let go on its own
 //   kLive     to be had, without a lock
 //   kDoomed   not to be had; who lets go tells the cache, because it may have been the last
-//   kCounted  all its leases are in the ledger: to be had and let go under the mutex alone
+//   kCounted  to be had under the mutex alone, so the ledger has each acquire; who lets go tells
 namespace record_state {
 inline constexpr std::uint32_t kLive = 1U << 31;
 inline constexpr std::uint32_t kDoomed = 1U << 30;
@@ -92,7 +92,8 @@ class Slab final {
   RegionId* links_ = nullptr;  // kInUse, or, of an id that was given back: the next such, or 0.
 
   std::uint64_t capacity_ = 0;
-  std::atomic<RegionId> open_{0};  // Ids below this may be given.
+  // On a line of their own: what is above is read by every hit.
+  alignas(64) std::atomic<RegionId> open_{0};  // Ids below this may be given.
   std::atomic<RegionId> end_{1};
   RegionId free_ = 0;
   RegionId used_ = 0;  // How many ids regions have.

@@ -20,6 +20,8 @@ constexpr RegionId kId = 5;
 
 class ColumnsTest : public ::testing::Test {
  protected:
+  void SetUp() override { ASSERT_TRUE(columns_.Reserve().ok()); }
+
   Column* Attach() { return columns_.Attach(kId + 1, kCapacity); }
 
   bool Enter(Column& mine) {
@@ -176,6 +178,7 @@ TEST(Columns, TheGateSaysWhichBarriersASectionNeeds) {
     const Barrier barrier;
     Barrier::RefuseForTest(false);
     Columns columns(barrier);
+    ASSERT_TRUE(columns.Reserve().ok());
     Column* const mine = columns.Attach(kId + 1, kCapacity);
     ASSERT_NE(mine, nullptr);
     EXPECT_EQ(columns.gate(), barrier.asymmetric() ? Gate::kOpen : Gate::kFenced);
