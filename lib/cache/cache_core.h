@@ -10,6 +10,7 @@
 //   lifecycle.cc   making, trimming, draining, closing, ending
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -40,6 +41,12 @@ using RegionList =
 // More than this, dead and not yet deregistered, makes a miss lend the reaper a hand.
 inline constexpr std::uint64_t kMaxDeferredBytes = 64 << 20;
 inline constexpr std::size_t kMaxDeferredRegions = 256;
+
+// A thread takes no more of the dead at once than that, so as not to lock for each of them.
+inline constexpr std::size_t kReapBatch = 32;
+inline constexpr std::uint64_t kReapBytes = 1 << 20;
+inline constexpr std::chrono::microseconds kReapTime(50);
+using ReapBatch = std::array<Region*, kReapBatch>;
 
 // Regions in limbo wait for so many or so long, to share one heavy barrier.
 inline constexpr std::size_t kLimboBatch = 64;
@@ -214,11 +221,17 @@ class CacheCore final : public MemoryMonitor::Listener {
   void Reaper();
   bool LimboIsDueLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WaitForWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Deregisters the oldest dead region that overlaps `range`, on this thread. False if there is
-  // none.
-  bool ReapOne(const Range& range = kEverywhere);
+  // Deregisters the oldest dead regions that overlap `range`, a few or one, on this thread. False
+  // if there is none.
+  bool Reap(const Range& range = kEverywhere);
+  std::size_t TakeDeadLocked(const Range& range, ReapBatch& taken)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndReapingLocked(Region& region, bool reaped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReapAll(Clock::time_point deadline);
   Registration RegistrationOf(const Region& region) const;
+  bool BehindLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stats_.deferred_bytes > kMaxDeferredBytes || graves_.size() > kMaxDeferredRegions;
+  }
   void LendAHand();
 
   const std::shared_ptr<Registrar> registrar_;
@@ -242,12 +255,13 @@ class CacheCore final : public MemoryMonitor::Listener {
   Mutex growing_;  // Held while the slab grows. The reader never takes it.
 
   RegionIndex index_ ABSL_GUARDED_BY(mutex_);
-  RegionList clock_ ABSL_GUARDED_BY(mutex_);        // Live and kept; the hand is at the front.
-  RegionList limbo_ ABSL_GUARDED_BY(mutex_);        // Live and retiring, oldest first.
-  std::size_t doomed_ ABSL_GUARDED_BY(mutex_) = 0;  // Out of limbo, in the hands of FlushLimbo.
-  RegionList graves_ ABSL_GUARDED_BY(mutex_);       // Dead: to be deregistered, oldest first.
-  RegionList reaping_ ABSL_GUARDED_BY(mutex_);      // Dead: being so, with the mutex released.
-  RegionList leaked_ ABSL_GUARDED_BY(mutex_);       // Leaked: kept as a record, never tried again.
+  RegionList clock_ ABSL_GUARDED_BY(mutex_);            // Live and kept; the hand is at the front.
+  RegionList limbo_ ABSL_GUARDED_BY(mutex_);            // Live and retiring, oldest first.
+  std::size_t doomed_ ABSL_GUARDED_BY(mutex_) = 0;      // Out of limbo, in the hands of FlushLimbo.
+  RegionList graves_ ABSL_GUARDED_BY(mutex_);           // Dead: to be deregistered, oldest first.
+  RegionList reaping_ ABSL_GUARDED_BY(mutex_);          // Dead: being so, with the mutex released.
+  std::size_t reap_batch_ ABSL_GUARDED_BY(mutex_) = 1;  // As many as were reaped in kReapTime last.
+  RegionList leaked_ ABSL_GUARDED_BY(mutex_);  // Leaked: kept as a record, never tried again.
 
   // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_, each the sum over the regions
   // of that account. A Live region whose columns are all zero is held if its ledger is not zero;

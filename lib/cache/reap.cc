@@ -1,47 +1,75 @@
 // Deregistration. The reaper's thread does it, or one that must wait for it anyway; never one that
 // hits or releases, and never with the mutex held.
 #include <algorithm>
+#include <bitset>
 
 #include "lib/cache/cache_core.h"
 
 namespace linchpin::internal {
 
-bool CacheCore::ReapOne(const Range& range) {
-  Region* region = nullptr;
-  {
-    const NoAllocationLock lock(mutex_);
-    const auto grave = std::find_if(graves_.begin(), graves_.end(),
-                                    [&](const Region& dead) { return dead.range.Overlaps(range); });
-    if (grave == graves_.end()) return false;
-    region = &*grave;
-    graves_.erase(grave);
-    reaping_.push_back(*region);
-    const auto lag =
-        std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - region->died);
+// Moves the oldest graves in `range` to reaping_: so many as were last deregistered in kReapTime,
+// and together no more than kReapBytes, or one. For whoever waits for one of them waits for all.
+// Returns: how many; they are in `taken`.
+std::size_t CacheCore::TakeDeadLocked(const Range& range, ReapBatch& taken) {
+  std::size_t count = 0;
+  std::uint64_t bytes = 0;
+  Clock::time_point now;
+  for (auto at = graves_.begin(); at != graves_.end() && count < reap_batch_;) {
+    Region& dead = *at++;
+    if (!dead.range.Overlaps(range)) continue;
+    bytes += dead.range.size();
+    if (count > 0 && bytes > kReapBytes) break;
+    if (count == 0) now = Clock::now();
+    graves_.erase(graves_.iterator_to(dead));
+    reaping_.push_back(dead);
+    taken[count++] = &dead;
+    const auto lag = std::chrono::duration_cast<std::chrono::microseconds>(now - dead.died);
     stats_.reap_lag_us_max =
         std::max(stats_.reap_lag_us_max, static_cast<std::uint64_t>(lag.count()));
   }
-  Registration registration = RegistrationOf(*region);
-  region->other_keys = nullptr;  // With no lock held. Nobody has a lease that would ask for them.
-  const bool reaped = registrar_->Deregister(registration).ok();
+  return count;
+}
+
+bool CacheCore::Reap(const Range& range) {
+  ReapBatch taken;
+  std::size_t count = 0;
   {
     const NoAllocationLock lock(mutex_);
-    reaping_.erase(reaping_.iterator_to(*region));
-    --stats_.regions;
-    stats_.bytes -= region->range.size();
-    AccountLocked(*region, Account::kNone);
-    if (reaped) {
-      ++stats_.deregistrations;
-      hits_.slab().Leave(*region);
-    } else {
-      region->Apply(RegionEvent::kDeregisterFailed);
-      leaked_.push_back(*region);
-      ++stats_.leaked;
-    }
+    count = TakeDeadLocked(range, taken);
+  }
+  if (count == 0) return false;
+  const Clock::time_point begun = Clock::now();
+  std::bitset<kReapBatch> reaped;
+  for (std::size_t i = 0; i < count; ++i) {
+    Registration registration = RegistrationOf(*taken[i]);
+    taken[i]->other_keys = nullptr;  // With no lock held. Nobody has a lease that would ask for it.
+    reaped[i] = registrar_->Deregister(registration).ok();
+  }
+  const auto each = (Clock::now() - begun) / count;
+  {
+    const NoAllocationLock lock(mutex_);
+    for (std::size_t i = 0; i < count; ++i) EndReapingLocked(*taken[i], reaped[i]);
+    reap_batch_ =
+        std::clamp<std::size_t>(kReapTime / (each + std::chrono::nanoseconds(1)), 1, kReapBatch);
     changed_.NotifyAll();
     if (ending_) work_.NotifyOne();
   }
   return true;
+}
+
+void CacheCore::EndReapingLocked(Region& region, bool reaped) {
+  reaping_.erase(reaping_.iterator_to(region));
+  --stats_.regions;
+  stats_.bytes -= region.range.size();
+  AccountLocked(region, Account::kNone);
+  if (reaped) {
+    ++stats_.deregistrations;
+    hits_.slab().Leave(region);
+  } else {
+    region.Apply(RegionEvent::kDeregisterFailed);
+    leaked_.push_back(region);
+    ++stats_.leaked;
+  }
 }
 
 // What the registrar returned for the region.
@@ -68,7 +96,7 @@ void CacheCore::ReapAll(Clock::time_point deadline) {
       const NoAllocationLock lock(mutex_);
       more = !graves_.empty() && graves_.front().died <= last;
     }
-    more = more && ReapOne();
+    more = more && Reap();
   }
   const NoAllocationLock lock(mutex_);
   const auto others_at_it = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -88,12 +116,10 @@ void CacheCore::ReapAll(Clock::time_point deadline) {
 void CacheCore::LendAHand() {
   bool behind = true;
   while (behind) {
-    {
-      const NoAllocationLock lock(mutex_);
-      behind = stats_.deferred_bytes > kMaxDeferredBytes || graves_.size() > kMaxDeferredRegions;
-    }
-    if (behind) FlushLimbo();
-    behind = behind && ReapOne();
+    FlushLimbo();
+    if (!Reap()) return;
+    const NoAllocationLock lock(mutex_);
+    behind = BehindLocked();
   }
 }
 
@@ -129,7 +155,7 @@ void CacheCore::Reaper() {
       orphaned = orphaned_;
     }
     if (flush) FlushLimbo();
-    ReapOne();
+    Reap();
   }
   if (!orphaned) return;
   monitor_->RemoveListener(this);

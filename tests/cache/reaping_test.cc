@@ -1,5 +1,6 @@
 // Deregistration by those who must wait for it: which of the dead they wait for, and which not.
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <thread>
 
@@ -98,6 +99,38 @@ TEST_F(Reaping, AFenceWaitsForNothingThatDiedAfterItsOwn) {
   EXPECT_TRUE(registrar_->IsAlive(lkey)) << "waited for what died later";
   go = true;
   EXPECT_TRUE(WaitFor("the later one gone", [&] { return !registrar_->IsAlive(lkey); }));
+}
+
+// A thread takes many of the dead at once where that was quick, and one where it was slow: who
+// waits for one waits for all that were taken with it.
+TEST_F(Reaping, AFenceDoesNotWaitForAnotherRegionThatIsSlowToDeregister) {
+  constexpr std::size_t kRegions = 64;
+  Make();
+  const Mapped memory(2 * kRegions * kPage);
+  const auto region = [&](std::size_t i) { return memory.data() + 2 * i * kPage; };
+  const auto remove = [&](std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) Get(region(i), kPage, kWrite);
+    return cache_->Fence(memory.data(), memory.size(), absl::Seconds(30));
+  };
+  ASSERT_TRUE(remove(kRegions).ok());
+  registrar_->OnDeregister(
+      [](Range) { std::this_thread::sleep_for(std::chrono::milliseconds(2)); });
+  ASSERT_TRUE(remove(4).ok());
+
+  std::atomic<bool> begun = false;
+  std::atomic<bool> go = false;
+  registrar_->OnDeregister([&](Range range) {
+    if (range.start != RangeAt(region(0), kPage).start) return;
+    begun = true;
+    while (!go) std::this_thread::yield();
+  });
+  Get(region(0), kPage, kWrite);
+  Get(region(1), kPage, kWrite);
+  cache_->Invalidate(memory.data(), memory.size());
+  EXPECT_TRUE(WaitFor("the reaper at the first", [&] { return begun.load(); }));
+  EXPECT_TRUE(cache_->Fence(region(1), kPage, absl::Seconds(30)).ok());
+  go = true;
+  EXPECT_TRUE(WaitFor("both gone", [&] { return registrar_->registered_count() == 0; }));
 }
 
 TEST_F(Reaping, AFenceWaitsForADeregistrationThatIsUnderWay) {
