@@ -11,6 +11,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -70,9 +71,11 @@ struct Attempts {
   bool looked_again = false;   // It did.
   bool no_union = false;       // The union was refused, or collided; the request alone may not.
   bool is_union = false;       // The attempt under way registers more than the request's pages.
-  int rooms = 0;               // How often room was made for one more region.
-  Flight* flight = nullptr;    // Of the attempt under way.
-  Region* region = nullptr;    // Being registered.
+  bool lent = false;           // The reaper was lent a hand.
+  std::uint64_t reaped_before = 0;  // Regions reaped when the attempt under way was published.
+  int rooms = 0;                    // How often room was made for one more region.
+  Flight* flight = nullptr;         // Of the attempt under way.
+  Region* region = nullptr;         // Being registered.
 };
 
 class CacheCore final : public MemoryMonitor::Listener {
@@ -124,6 +127,7 @@ class CacheCore final : public MemoryMonitor::Listener {
     kTooManyBytes,
     kClosed,
     kNoIds,     // The slab must grow.
+    kBehind,    // The reaper needs a hand first.
     kPressure,  // More may be idle than the limit allows: leases must be counted exactly.
   };
 
@@ -191,14 +195,13 @@ class CacheCore final : public MemoryMonitor::Listener {
   RegionUse UseOf(const Request& request, const WatchedExtent& extent) const;
   Verdict PublishLocked(const Request& request, const WatchedExtent& extent, Attempts& attempts)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<Region*> NotPublished(const Request& request, Verdict verdict,
-                                       std::uint64_t reaped_before, Attempts& attempts);
+  absl::StatusOr<Region*> NotPublished(const Request& request, Verdict verdict, Attempts& attempts);
   void KeepLocked(Region& region, const Registration& registration)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MarkCollided(Region& region);
   bool StillAsPlanned(const Region& region, const WatchedExtent& extent);
-  absl::StatusOr<Registration> RegisterWithRoom(const Region& region, bool is_union);
+  absl::StatusOr<Registration> RegisterWithRoom(const Attempts& attempts);
   absl::StatusOr<Region*> Land(Attempts& attempts, absl::StatusOr<Registration> registration,
                                const absl::Status& final_status);
   void GoLiveLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -214,6 +217,9 @@ class CacheCore final : public MemoryMonitor::Listener {
   void EvictToLocked(std::uint64_t idle_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MakeRoom(std::uint64_t bytes, std::uint64_t reaped_before, bool count_dead);
   std::uint64_t reaped() const;  // How many regions have been, so far.
+  std::uint64_t ReapedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stats_.deregistrations + stats_.leaked;
+  }
   absl::Status NoRoom(const Range& range, const std::string& reason);
   std::string Holders();  // What leases hold, the largest regions named, as a sentence.
 
@@ -271,6 +277,8 @@ class CacheCore final : public MemoryMonitor::Listener {
   // Of regions that are kept, Live or flying. While leases are not counted exactly, at most
   // max_idle_bytes_; so that no more than that can be idle.
   std::uint64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // How many changes OnChanged was told of. Written under the mutex.
+  std::atomic<std::uint64_t> told_ = 0;
   std::uint64_t landings_ ABSL_GUARDED_BY(mutex_) = 1;      // Regions that went Live, and 1.
   std::uint64_t flying_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Published, and not landed yet.
   // Leases are counted exactly while exact_users_ > 0 and the columns have been folded.

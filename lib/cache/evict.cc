@@ -35,7 +35,7 @@ void CacheCore::EvictToLocked(std::uint64_t idle_bytes) {
 
 std::uint64_t CacheCore::reaped() const {
   const NoAllocationLock lock(mutex_);
-  return stats_.deregistrations + stats_.leaked;
+  return ReapedLocked();
 }
 
 // Gives up as many idle regions as make `bytes`. The dead count towards them if `count_dead` says
@@ -54,7 +54,7 @@ bool CacheCore::MakeRoom(std::uint64_t bytes, std::uint64_t reaped_before, bool 
       coming += one;
     }
     const bool dead = !graves_.empty() || !reaping_.empty();
-    const bool others = stats_.deregistrations + stats_.leaked != reaped_before;
+    const bool others = ReapedLocked() != reaped_before;
     if (coming == 0 && !dead && !others) return false;
   }
   ReapAll(Clock::time_point::max());

@@ -14,6 +14,7 @@ void CacheCore::Invalidate(const Range& range) {
 
 void CacheCore::OnChanged(Range range) {
   const NoAllocationLock lock(mutex_);
+  told_.store(told_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   index_.ForEachOverlapping(range, [&](Region& region) {
     mutex_.AssertHeld();
     ChangedLocked(region, range);

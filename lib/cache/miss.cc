@@ -1,14 +1,18 @@
 // A miss: publish the region as Registering, watch it, register it with no lock held, and recheck.
 //
 //   this thread                             the monitor's reader
+//   how many changes were told so far?
 //   Watch: what is mapped there
-//   publish as Registering (locked)
-//   Watch again: still so, or start over
+//   publish as Registering (locked); were
+//     more told? Watch again: still so, or
+//     start over
 //   Register                                event -> OnChanged: Registering becomes Collided
 //   recheck (locked): Live, or Collided
 //
-// A change before the second Watch shows there; a change after it finds the published region. There
-// is no third place for it, so a region that goes Live was watched from before its registration on.
+// Every change since Watch is told. What is told before the publication is among the changes
+// counted there, and shows in the second Watch; what is told after it finds the published region.
+// There is no third place for it, so a region that goes Live was watched from before its
+// registration on.
 #include <algorithm>
 #include <utility>
 
@@ -48,7 +52,7 @@ bool SameKind(Access a, Access b) {
 }  // namespace
 
 absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& attempts) {
-  LendAHand();
+  const std::uint64_t told = told_.load(std::memory_order_acquire);  // Before the look.
   const WatchedExtent extent = monitor_->Watch(request.range, attempts.look_again);
   attempts.looked_again |= std::exchange(attempts.look_again, false);
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
@@ -56,7 +60,7 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
   attempts.flight = own.get();
   std::shared_ptr<Flight> other;
   Verdict verdict = Verdict::kPublished;
-  const std::uint64_t reaped_before = reaped();
+  bool changed = false;
   {
     const NoAllocationLock lock(mutex_);
     Region* const found = attempts.landings == landings_ ? nullptr : FindLocked(request);
@@ -66,16 +70,18 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
     }
     other = FindFlightLocked(request, pages);
     if (other == nullptr) verdict = PublishLocked(request, extent, attempts);
+    changed = told != told_.load(std::memory_order_relaxed);
+    attempts.reaped_before = ReapedLocked();
   }
   if (other != nullptr) return Join(pages, request.access, *other);
   if (verdict != Verdict::kPublished) {
-    return NotPublished(request, verdict, reaped_before, attempts);
+    return NotPublished(request, verdict, attempts);
   }
-  if (!StillAsPlanned(*attempts.region, extent)) {
+  if (changed && !StillAsPlanned(*attempts.region, extent)) {
     MarkCollided(*attempts.region);
     return Land(attempts, absl::AbortedError(""), absl::OkStatus());
   }
-  absl::StatusOr<Registration> registration = RegisterWithRoom(*attempts.region, attempts.is_union);
+  absl::StatusOr<Registration> registration = RegisterWithRoom(attempts);
   absl::Status refusal = registration.status();
   const bool no_access = absl::IsFailedPrecondition(refusal);
   if (attempts.is_union && (no_access || absl::IsResourceExhausted(refusal))) {
@@ -89,12 +95,17 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
 }
 
 absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict verdict,
-                                                std::uint64_t reaped_before, Attempts& attempts) {
+                                                Attempts& attempts) {
   if (verdict == Verdict::kClosed) {
     return absl::FailedPreconditionError("the cache is closed; make a new one");
   }
   if (verdict == Verdict::kTooManyBytes) {
     return NoRoom(request.range, "CacheOptions::max_held_bytes is reached");
+  }
+  if (verdict == Verdict::kBehind) {
+    attempts.lent = true;
+    LendAHand();
+    return nullptr;
   }
   if (verdict == Verdict::kPressure) {
     KeepExactUnderPressure();
@@ -106,7 +117,7 @@ absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict 
     return NoRoom(request.range, "the kernel gives no memory for the cache's own records");
   }
   const bool again = attempts.rooms++ < kMaxRoomRounds;
-  if (again && MakeRoom(1, reaped_before, attempts.rooms == 1)) return nullptr;
+  if (again && MakeRoom(1, attempts.reaped_before, attempts.rooms == 1)) return nullptr;
   return NoRoom(request.range, "the cache holds as many regions as it may");
 }
 
@@ -150,6 +161,7 @@ RegionUse CacheCore::UseOf(const Request& request, const WatchedExtent& extent) 
 CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const WatchedExtent& extent,
                                             Attempts& attempts) {
   if (RefusesLocked()) return Verdict::kClosed;
+  if (!attempts.lent && BehindLocked()) return Verdict::kBehind;
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
   const RegionUse use = UseOf(request, extent);
   Plan plan{pages, request.access, pages};
@@ -203,15 +215,17 @@ void CacheCore::MarkCollided(Region& region) {
   region.Apply(RegionEvent::kMappingChanged);
 }
 
-absl::StatusOr<Registration> CacheCore::RegisterWithRoom(const Region& region, bool is_union) {
+absl::StatusOr<Registration> CacheCore::RegisterWithRoom(const Attempts& attempts) {
+  const Region& region = *attempts.region;
+  std::uint64_t reaped_before = attempts.reaped_before;
   for (int round = 0;; ++round) {
-    const std::uint64_t reaped_before = reaped();
+    if (round > 0) reaped_before = reaped();
     absl::StatusOr<Registration> made = registrar_->Register(region.range, region.access);
     if (made.ok() && made->keys.empty()) {
       static_cast<void>(registrar_->Deregister(*made));
       return absl::InternalError("the registrar returned a registration without keys");
     }
-    if (is_union || !absl::IsResourceExhausted(made.status())) return made;
+    if (attempts.is_union || !absl::IsResourceExhausted(made.status())) return made;
     if (round == kMaxRoomRounds || !MakeRoom(region.range.size(), reaped_before, round == 0)) {
       return NoRoom(region.range, std::string(made.status().message()));
     }

@@ -1,4 +1,5 @@
 // What the cache asks of its monitor, and what it makes of the answers.
+#include <functional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,16 +24,25 @@ class LateMonitor final : public MemoryMonitor {
     untold_.push_back(range);
   }
 
+  int looks() const { return looks_; }
+
+  // The next Watch() calls `change` when it has found what it finds.
+  void DuringNextLook(std::function<void()> change) { during_next_look_ = std::move(change); }
+
+  void Tell(Range range) { listener_->OnChanged(range); }
+
   void AddListener(Listener* listener) override { listener_ = listener; }
   void RemoveListener(Listener* listener) override {
     if (listener_ == listener) listener_ = nullptr;  // Not when a new cache took its place.
   }
   WatchedExtent Watch(Range range, bool) override {
+    ++looks_;
     WatchedExtent extent;
     extent.range = {range.start & ~(kPage - 1), (range.end + kPage - 1) & ~(kPage - 1)};
     extent.uniform = true;
     extent.coverage = coverage_;
     extent.passing = passing_;
+    if (const auto look = std::exchange(during_next_look_, nullptr)) look();
     return extent;
   }
   void Forget(Range) override {}
@@ -49,6 +59,8 @@ class LateMonitor final : public MemoryMonitor {
  private:
   Coverage coverage_ = Coverage::kAll;
   bool passing_ = false;
+  int looks_ = 0;
+  std::function<void()> during_next_look_;
   Listener* listener_ = nullptr;
   Mutex mutex_;
   std::vector<Range> untold_ ABSL_GUARDED_BY(mutex_);
@@ -80,6 +92,30 @@ TEST_F(Monitoring, WhatAnotherThreadHasUnmappedIsHitByNobody) {
   const std::uint32_t lkey = Get(memory.data(), kPage, kWrite).lkey();
   std::thread([&] { late_->Happen(RangeAt(memory.data(), kPage)); }).join();
   EXPECT_NE(Get(memory.data(), kPage, kWrite).lkey(), lkey);
+}
+
+TEST_F(Monitoring, AMissLooksOnceWhereNothingChanges) {
+  Make();
+  const Mapped memory(2 * kPage);
+  Get(memory.data(), kPage, kWrite);
+  EXPECT_EQ(late_->looks(), 1);
+  late_->Tell(RangeAt(memory.data(), kPage));
+  Get(memory.data() + kPage, kPage, kWrite);
+  EXPECT_EQ(late_->looks(), 2) << "of a change before the look";
+}
+
+// What is told between the look and the publication finds no region to collide with.
+TEST_F(Monitoring, AChangeToldRightAfterTheLookMakesAMissLookAgain) {
+  Make();
+  const Mapped memory(kPage);
+  late_->DuringNextLook([&] {
+    late_->Find(Coverage::kNone, false);  // Another mapping, which nobody can watch.
+    late_->Tell(RangeAt(memory.data(), kPage));
+  });
+  const Lease lease = Get(memory.data(), kPage, kWrite);
+  EXPECT_FALSE(lease.cached()) << "by what was found before the change";
+  EXPECT_EQ(cache_->stats().retries, 1u);
+  EXPECT_EQ(cache_->stats().registrations, 1u);
 }
 
 TEST_F(Monitoring, WhatIsUnwatchedForGoodIsKeptOnTrust) {

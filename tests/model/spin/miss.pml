@@ -1,5 +1,5 @@
-/* A miss against the event of a change (lib/cache/miss.cc, lib/monitor): Watch, publish the region
-   as Registering, Watch again, Register, recheck.
+/* A miss against the event of a change (lib/cache/miss.cc, lib/monitor): count what was told, Watch,
+   publish the region as Registering, Watch again if more was told by then, Register, recheck.
 
    Property: a region that is Live, with no event left unread or half told, was registered from the
    present mapping, and that mapping is armed.
@@ -12,7 +12,9 @@
    Left out: registrations that fail, unions, a second miss (it joins), ranges: all is one range.
    Variants that are broken:
      -DBREAK_NO_RECHECK       the region goes Live although it collided.
-     -DBREAK_NO_SECOND_WATCH  the mapping is watched before the region is published, not after.
+     -DBREAK_NO_SECOND_WATCH  the mapping is not watched again, whatever was told.
+     -DBREAK_COUNT_LATE       what was told is counted after the Watch, not before.
+     -DBREAK_COMPARE_FIRST    the counts are compared before the region is published, not as it is.
      -DBREAK_REGISTER_FIRST   the region is registered before it is published.
      -DBREAK_TELL_FIRST       the reader tells the regions before the extents.
      -DBREAK_NO_PROBE         a change during a look does not keep its extent from being known. */
@@ -25,6 +27,7 @@ byte mapping = 0, from = 0;          /* The present mapping; the one that was re
 bool armed = false;                  /* Whether the present mapping makes events. */
 bool known = false, touched = false; /* The extent is known; a change came during the look. */
 byte known_as = 0;                   /* The mapping that the known extent was made for. */
+byte told = 0;                       /* How many changes the regions were told of. */
 byte unread = 0;                     /* Events, */
 bool telling = false;                /* and one that was read and not yet told to everybody. */
 
@@ -45,18 +48,28 @@ inline Watch(seen) {
 }
 
 active proctype Miss() {
-  byte first = 0, second = 0;
+  byte first = 0, second = 0, before = 0;
+  bool changed = false;
 again:
   first = 0; second = 0;
+  before = told;
   Watch(first);
+#ifdef BREAK_COUNT_LATE
+  before = told;
+#endif
 #ifdef BREAK_REGISTER_FIRST
   from = mapping;
 #endif
+#ifdef BREAK_COMPARE_FIRST
+  changed = told != before;
   region = REGISTERING;
-#ifdef BREAK_NO_SECOND_WATCH
-  second = first;
 #else
-  Watch(second);
+  atomic { region = REGISTERING; changed = told != before };
+#endif
+  second = first;
+#ifndef BREAK_NO_SECOND_WATCH
+  if :: changed -> Watch(second)
+     :: else fi;
 #endif
   if :: true -> skip
      :: first != second -> region = NONE; goto again fi;
@@ -84,7 +97,8 @@ active proctype Changes() {
 
 inline TellExtents() { atomic { known = false; touched = true } }
 inline TellRegions() {
-  atomic { if :: region == REGISTERING -> region = COLLIDED
+  atomic { told++;
+           if :: region == REGISTERING -> region = COLLIDED
               :: region == LIVE -> region = DEAD
               :: else fi } }
 
