@@ -74,7 +74,7 @@ struct Attempts {
   bool lent = false;           // The reaper was lent a hand.
   std::uint64_t reaped_before = 0;  // Regions reaped when the attempt under way was published.
   int rooms = 0;                    // How often room was made for one more region.
-  Flight* flight = nullptr;         // Of the attempt under way.
+  std::shared_ptr<Flight> flight;   // To wait on, if nobody has made one: not made under the mutex.
   Region* region = nullptr;         // Being registered.
 };
 
@@ -190,7 +190,8 @@ class CacheCore final : public MemoryMonitor::Listener {
   // miss.cc. An attempt returns a region held for the caller, null for "try again", or an error.
   absl::StatusOr<Region*> Attempt(const Request& request, Attempts& attempts);
   absl::StatusOr<Region*> Join(const Range& pages, Access access, Flight& flight);
-  std::shared_ptr<Flight> FindFlightLocked(const Request& request, const Range& pages)
+  const Region* FindFlyingLocked(const Request& request, const Range& pages, Attempts& attempts,
+                                 std::shared_ptr<Flight>& flight)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   RegionUse UseOf(const Request& request, const WatchedExtent& extent) const;
   Verdict PublishLocked(const Request& request, const WatchedExtent& extent, Attempts& attempts)

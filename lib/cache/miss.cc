@@ -56,9 +56,8 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
   const WatchedExtent extent = monitor_->Watch(request.range, attempts.look_again);
   attempts.looked_again |= std::exchange(attempts.look_again, false);
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
-  const auto own = std::make_shared<Flight>();  // Outlives the region's use of it.
-  attempts.flight = own.get();
-  std::shared_ptr<Flight> other;
+  const Region* flying = nullptr;
+  std::shared_ptr<Flight> flight;
   Verdict verdict = Verdict::kPublished;
   bool changed = false;
   {
@@ -68,12 +67,16 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
       TakeLocked(*found);
       return found;
     }
-    other = FindFlightLocked(request, pages);
-    if (other == nullptr) verdict = PublishLocked(request, extent, attempts);
+    flying = FindFlyingLocked(request, pages, attempts, flight);
+    if (flying == nullptr) verdict = PublishLocked(request, extent, attempts);
     changed = told != told_.load(std::memory_order_relaxed);
     attempts.reaped_before = ReapedLocked();
   }
-  if (other != nullptr) return Join(pages, request.access, *other);
+  if (flying != nullptr && flight != nullptr) return Join(pages, request.access, *flight);
+  if (flying != nullptr) {
+    attempts.flight = std::make_shared<Flight>();  // Nobody waits for that one yet: next time.
+    return nullptr;
+  }
   if (verdict != Verdict::kPublished) {
     return NotPublished(request, verdict, attempts);
   }
@@ -121,7 +124,10 @@ absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict 
   return NoRoom(request.range, "the cache holds as many regions as it may");
 }
 
-std::shared_ptr<Flight> CacheCore::FindFlightLocked(const Request& request, const Range& pages) {
+// Returns: a region under way that would do, or null. `flight` is what to wait for then; null if
+// the first who waits must make it.
+const Region* CacheCore::FindFlyingLocked(const Request& request, const Range& pages,
+                                          Attempts& attempts, std::shared_ptr<Flight>& flight) {
   if (options_.mode == Mode::kOff || RefusesLocked()) return nullptr;
   Region* found = nullptr;
   index_.pending().ForEachOverlapping(pages, [&](Region& region) {
@@ -129,7 +135,10 @@ std::shared_ptr<Flight> CacheCore::FindFlightLocked(const Request& request, cons
     const bool same = region.range == pages && region.access == request.access;
     if (request.exact ? same : SameKind(region.access, request.access)) found = &region;
   });
-  return found == nullptr ? nullptr : found->flight->shared_from_this();
+  if (found == nullptr) return nullptr;
+  if (found->flight == nullptr) found->flight.swap(attempts.flight);
+  flight = found->flight;
+  return found;
 }
 
 absl::StatusOr<Region*> CacheCore::Join(const Range& pages, Access access, Flight& flight) {
@@ -192,9 +201,6 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
   region.range = plan.range;
   region.access = plan.access;
   region.asked = plan.asked;
-  region.flight = attempts.flight;
-  region.flight->range = plan.range;
-  region.flight->access = plan.access;
   index_.pending().Insert(region);
   ++stats_.regions;
   stats_.bytes += plan.range.size();
@@ -236,7 +242,7 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
                                         absl::StatusOr<Registration> registration,
                                         const absl::Status& final_status) {
   Region& region = *attempts.region;
-  Flight* const flight = region.flight;
+  std::shared_ptr<Flight> flight;  // Freed with no lock held.
   std::string message(final_status.message());
   std::unique_ptr<std::vector<RegistrationKeys>> other_keys;
   if (registration.ok() && registration->keys.size() > 1) {
@@ -247,6 +253,11 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
   {
     const NoAllocationLock lock(mutex_);
     region.set.unlink();
+    flight.swap(region.flight);
+    if (flight != nullptr) {
+      flight->range = region.range;
+      flight->access = region.access;
+    }
     collided = region.state == RegionState::kCollided;
     if (registration.ok()) {
       ++stats_.registrations;
@@ -266,15 +277,16 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       if (region.use.kept) kept_bytes_ -= region.range.size();
       AccountLocked(region, Account::kNone);
     }
-    region.flight = nullptr;
     if (!registration.ok()) hits_.slab().Leave(region);
-    if (!collided) {
-      flight->code = final_status.code();
-      flight->message = std::move(message);
-    }
-    flight->done = true;
     if (collided) ++stats_.retries;
-    flight->landed.NotifyAll();
+    if (flight != nullptr) {
+      if (!collided) {
+        flight->code = final_status.code();
+        flight->message = std::move(message);
+      }
+      flight->done = true;
+      flight->landed.NotifyAll();
+    }
     changed_.NotifyAll();
   }
   if (collided) {

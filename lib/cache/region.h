@@ -22,9 +22,10 @@ namespace linchpin::internal {
 
 using RegionId = std::uint32_t;  // Its number in the cache's slab; 0 for none.
 
-// A registration under way. Those who want memory it covers wait here, on this flight alone, with
-// the cache's mutex released. All fields are guarded by the mutex of the cache.
-struct Flight : std::enable_shared_from_this<Flight> {
+// A registration under way, made by the first who waits for it. Those who want memory it covers
+// wait here, on this flight alone, with the cache's mutex released. All fields are guarded by the
+// mutex of the cache.
+struct Flight {
   CondVar landed;
   bool done = false;
   // Why it failed, once done; OK also for one that collided. No absl::Status, which threads would
@@ -77,10 +78,10 @@ struct Region {
   bool used = false;      // Hit since the clock's hand last passed.
 
   Range range;
-  Range asked;               // The hull of the requests that it was made for; within `range`.
-  Range changed;             // The hull of what changed under it; empty if nothing did.
-  Flight* flight = nullptr;  // While Registering or Collided.
-  std::uint64_t handle = 0;  // The registrar's. The keys of device 0 are in the record.
+  Range asked;                     // The hull of the requests that it was made for; within `range`.
+  Range changed;                   // The hull of what changed under it; empty if nothing did.
+  std::shared_ptr<Flight> flight;  // While Registering or Collided, once somebody waits for it.
+  std::uint64_t handle = 0;        // The registrar's. The keys of device 0 are in the record.
   std::unique_ptr<const std::vector<RegistrationKeys>> other_keys;  // Of devices from 1 on, if any.
   std::chrono::steady_clock::time_point died;
 
