@@ -65,12 +65,18 @@ void ExtentTable::Discarded(Range range) {
   const auto now = Quarantine::Clock::now();
   const NoAllocationLock lock(mutex_);
   quarantine_.Add(range, now);
+  quarantined_.store(true, std::memory_order_relaxed);
   Touch(range);
 }
 
+// Who finds nothing in quarantine, because the reader is just putting it there, has looked before
+// that was told: the listeners hear of it after.
 bool ExtentTable::InQuarantine(Range range) {
+  if (!quarantined_.load(std::memory_order_relaxed)) return false;
   const auto now = Quarantine::Clock::now();
   const NoAllocationLock lock(mutex_);
+  quarantine_.Expire(now);
+  quarantined_.store(!quarantine_.empty(), std::memory_order_relaxed);
   return quarantine_.Overlaps(range, now);
 }
 

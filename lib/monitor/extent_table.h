@@ -95,7 +95,8 @@ class ExtentTable final {
   std::unique_ptr<Node> dropped_ ABSL_GUARDED_BY(mutex_);
   ArmedHull armed_ ABSL_GUARDED_BY(mutex_);
   Quarantine quarantine_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<bool> closed_{false};  // Changed under mutex_, read also without.
+  std::atomic<bool> quarantined_{false};  // Whether it has entries. Changed under mutex_.
+  std::atomic<bool> closed_{false};       // Changed under mutex_, read also without.
 };
 
 }  // namespace linchpin

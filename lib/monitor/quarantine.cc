@@ -5,10 +5,14 @@
 
 namespace linchpin {
 
-void Quarantine::Add(Range range, Clock::time_point now) {
+void Quarantine::Expire(Clock::time_point now) {
   const auto end = std::remove_if(entries_.begin(), entries_.begin() + count_,
                                   [now](const Entry& entry) { return entry.until <= now; });
   count_ = static_cast<std::size_t>(end - entries_.begin());
+}
+
+void Quarantine::Add(Range range, Clock::time_point now) {
+  Expire(now);
   for (Entry& entry : std::span(entries_).first(count_)) {
     if (!entry.range.Contains(range)) continue;
     entry.until = std::max(entry.until, now + kLasts);

@@ -30,6 +30,10 @@ class Quarantine final {
 
   void Add(Range range, Clock::time_point now);
 
+  // Forgets what is in quarantine no longer.
+  void Expire(Clock::time_point now);
+  bool empty() const { return count_ == 0; }
+
   bool Overlaps(Range range, Clock::time_point now) const;
 
  private:
