@@ -52,6 +52,8 @@ using ReapBatch = std::array<Region*, kReapBatch>;
 // Regions in limbo wait for so many or so long, to share one heavy barrier.
 inline constexpr std::size_t kLimboBatch = 64;
 inline constexpr std::chrono::milliseconds kLimboTime(2);
+// For so long after its last work the reaper looks every kLimboTime whether there is more.
+inline constexpr std::chrono::milliseconds kWakefulTime(10);
 
 // A cache that gave up idle regions to keep within its limit counts exactly for so long after.
 inline constexpr std::chrono::milliseconds kPressureTime(10);
@@ -131,6 +133,13 @@ class CacheCore final : public MemoryMonitor::Listener {
     kPressure,  // More may be idle than the limit allows: leases must be counted exactly.
   };
 
+  // How the reaper sleeps.
+  enum class Rest : std::uint8_t {
+    kNone,   // Not at all, or it was called.
+    kShort,  // It looks after limbo and graves by itself, in kLimboTime at most.
+    kLong,   // Until it is called.
+  };
+
   CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options);
 
   // lifecycle.cc
@@ -185,7 +194,8 @@ class CacheCore final : public MemoryMonitor::Listener {
   // limbo.cc
   // Returns once every region that was in limbo is Stale or Dead. Requires: no lock is held.
   void FlushLimbo();
-  void LeaveLimboLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LeaveLimboLocked(Region& region, Clock::time_point now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // miss.cc. An attempt returns a region held for the caller, null for "try again", or an error.
   absl::StatusOr<Region*> Attempt(const Request& request, Attempts& attempts);
@@ -210,7 +220,8 @@ class CacheCore final : public MemoryMonitor::Listener {
   // invalidate.cc
   void ChangedLocked(Region& region, const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetireLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void BuryLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void BuryLocked(Region& region, Clock::time_point now = Clock::now())
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool GoneLocked(const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // evict.cc
@@ -227,6 +238,8 @@ class CacheCore final : public MemoryMonitor::Listener {
   // reap.cc
   void Reaper();
   bool LimboIsDueLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CallReaperLocked(std::size_t waiting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RestLocked(Clock::time_point until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WaitForWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Deregisters the oldest dead regions that overlap `range`, a few or one, on this thread. False
   // if there is none.
@@ -275,6 +288,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   // one with other columns is what it was when they were folded last. Hits are without those that
   // the columns count; leases are not counted here.
   CacheStats stats_ ABSL_GUARDED_BY(mutex_);
+  Rest rest_ ABSL_GUARDED_BY(mutex_) = Rest::kNone;
   // Of regions that are kept, Live or flying. While leases are not counted exactly, at most
   // max_idle_bytes_; so that no more than that can be idle.
   std::uint64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

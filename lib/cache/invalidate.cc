@@ -54,7 +54,7 @@ void CacheCore::RetireLocked(Region& region) {
     index_.aside().Insert(region);
     limbo_.push_back(region);
     if (limbo_.size() == 1) limbo_due_ = Clock::now() + kLimboTime;
-    if (limbo_.size() == 1 || limbo_.size() == kLimboBatch) work_.NotifyOne();
+    CallReaperLocked(limbo_.size());
     return;
   }
   const bool held = LeasesOnLocked(region) != 0;
@@ -70,13 +70,13 @@ void CacheCore::RetireLocked(Region& region) {
 }
 
 // Requires: `region` is Dead.
-void CacheCore::BuryLocked(Region& region) {
+void CacheCore::BuryLocked(Region& region, Clock::time_point now) {
   region.set.unlink();
-  region.died = Clock::now();
+  region.died = now;
   hits_.slab().record(region.id).state.store(0, std::memory_order_relaxed);
   AccountLocked(region, Account::kDeferred);
   graves_.push_back(region);
-  work_.NotifyOne();
+  CallReaperLocked(graves_.size());
 }
 
 LeaseState CacheCore::StateOf(RegionId id, const Range& range) const {

@@ -25,17 +25,18 @@ void CacheCore::FlushLimbo() {
   }
   hits_.barrier().Heavy();
   const NoAllocationLock lock(mutex_);
+  const Clock::time_point now = Clock::now();  // Of the lock's order, as the graves are.
   while (!doomed.empty()) {
     Region& region = doomed.front();
     doomed.pop_front();
     --doomed_;
-    LeaveLimboLocked(region);
+    LeaveLimboLocked(region, now);
   }
   changed_.NotifyAll();
   while (doomed_ != 0) changed_.Wait(mutex_);  // Another thread is just at it.
 }
 
-void CacheCore::LeaveLimboLocked(Region& region) {
+void CacheCore::LeaveLimboLocked(Region& region, Clock::time_point now) {
   region.retiring = false;
   if (LeasesOnLocked(region) != 0) {
     region.Apply(RegionEvent::kRetireHeld);
@@ -43,7 +44,7 @@ void CacheCore::LeaveLimboLocked(Region& region) {
     ++stats_.stale_regions;
   } else {
     region.Apply(RegionEvent::kRetireIdle);
-    BuryLocked(region);
+    BuryLocked(region, now);
   }
 }
 

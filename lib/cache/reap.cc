@@ -128,18 +128,36 @@ bool CacheCore::LimboIsDueLocked() const {
   return ending_ || limbo_.size() >= kLimboBatch || Clock::now() >= limbo_due_;
 }
 
+// Wakes the reaper for the first of `waiting` regions, if it will not come by itself soon, and when
+// there are so many that it should come at once. Seldom, because whoever wakes a thread may lose
+// the processor to it, with the mutex held.
+void CacheCore::CallReaperLocked(std::size_t waiting) {
+  if (rest_ == Rest::kNone || (rest_ == Rest::kShort && waiting < kLimboBatch)) return;
+  rest_ = Rest::kNone;
+  work_.NotifyOne();
+}
+
+// Lets the reaper sleep until it is called, or until `until`.
+void CacheCore::RestLocked(Clock::time_point until) {
+  rest_ = until == Clock::time_point::max() ? Rest::kLong : Rest::kShort;
+  if (rest_ == Rest::kLong) {
+    work_.Wait(mutex_);
+  } else {
+    work_.WaitUntil(mutex_, until);
+  }
+  rest_ = Rest::kNone;
+}
+
 // Waits until there is something for the reaper to do. Returns: false when there never will be.
 bool CacheCore::WaitForWorkLocked() {
-  for (;;) {
+  for (Clock::time_point now = Clock::now(), wakeful = now + kWakefulTime;; now = Clock::now()) {
     RelievePressureLocked();
     if (!graves_.empty() || LimboIsDueLocked()) return true;
     if (ending_ && stats_.regions == 0) return false;
     const bool relief = pressure_ && kept_bytes_ <= max_idle_bytes_;
-    if (limbo_.empty() && !relief) {
-      work_.Wait(mutex_);
-    } else {
-      work_.WaitUntil(mutex_, limbo_.empty() ? pressed_ + kPressureTime : limbo_due_);
-    }
+    Clock::time_point until = now < wakeful ? now + kLimboTime : Clock::time_point::max();
+    if (relief) until = std::min(until, pressed_ + kPressureTime);
+    RestLocked(limbo_.empty() ? until : limbo_due_);
   }
 }
 
