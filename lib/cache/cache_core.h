@@ -73,6 +73,7 @@ struct Attempts {
   bool looked_again = false;   // It did.
   bool no_union = false;       // The union was refused, or collided; the request alone may not.
   bool is_union = false;       // The attempt under way registers more than the request's pages.
+  std::uint64_t alone = 0;     // No region of the kind overlaps the plan while landings_ is that.
   bool lent = false;           // The reaper was lent a hand.
   std::uint64_t reaped_before = 0;  // Regions reaped when the attempt under way was published.
   int rooms = 0;                    // How often room was made for one more region.
@@ -215,7 +216,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   absl::StatusOr<Registration> RegisterWithRoom(const Attempts& attempts);
   absl::StatusOr<Region*> Land(Attempts& attempts, absl::StatusOr<Registration> registration,
                                const absl::Status& final_status);
-  void GoLiveLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GoLiveLocked(Region& region, bool alone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // invalidate.cc
   void ChangedLocked(Region& region, const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

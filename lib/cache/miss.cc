@@ -196,6 +196,7 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
 
   Region& region = *entered;
   attempts.region = entered;
+  attempts.alone = plan.alone ? landings_ : 0;
   attempts.is_union = plan.range != pages || plan.access != request.access;
   region.use = use;
   region.range = plan.range;
@@ -268,7 +269,7 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
         if (region.use.kept) kept_bytes_ -= region.range.size();
         BuryLocked(region);
       } else {
-        GoLiveLocked(region);
+        GoLiveLocked(region, attempts.alone == landings_);
       }
     } else {
       region.Apply(RegionEvent::kFailed);
@@ -316,7 +317,8 @@ void CacheCore::ShowLocked(const Region& region) {
       std::memory_order_release);
 }
 
-void CacheCore::GoLiveLocked(Region& region) {
+// `alone`: no region of its kind overlaps it, so none need be looked for.
+void CacheCore::GoLiveLocked(Region& region, bool alone) {
   ++landings_;
   ++hits_.slab().ledger(region.id);
   AccountLocked(region, Account::kHeld);
@@ -331,6 +333,8 @@ void CacheCore::GoLiveLocked(Region& region) {
     index_.exact().Insert(region);
     return;
   }
+  Shelf& shelf = index_.shelf(region.access);
+  if (alone) return shelf.Insert(region);
   bool overlaps = false;
   index_.ForEachComparable(region.range, region.access, [&](Region& other) {
     mutex_.AssertHeld();
@@ -339,7 +343,6 @@ void CacheCore::GoLiveLocked(Region& region) {
         region.range.Contains(other.range) && !Any(other.access & ~region.access);
     if (serves_all) RetireLocked(other);
   });
-  Shelf& shelf = index_.shelf(region.access);
   const bool superfluous = overlaps && shelf.FindContaining(region.range) != nullptr;
   shelf.Insert(region);
   if (superfluous) RetireLocked(region);

@@ -38,11 +38,13 @@ Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const Pl
   Range before;                // The hull of the regions merged.
   std::size_t held_bytes = 0;  // The largest of them that someone holds.
   bool upgrades = false;       // One of them lacks nothing but rights.
+  bool alone = true;
   bool grew = true;
   while (grew) {
     grew = false;
     const Range around = plan.range;
     index.ForEachComparable(around, access, [&](Region& region) {
+      alone = false;
       const bool upgrade = region.range.Contains(request);
       const Range merged = Hull(plan.range, region.range);
       const bool adds =
@@ -59,6 +61,7 @@ Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const Pl
       grew = true;
     });
   }
+  if (alone) return {request, access, request, true};
   if (!before.empty() && !before.Contains(request)) Grow(plan, before, request, limits);
   const bool doubles = plan.range.size() / 2 >= held_bytes;
   const bool at_border = request.end > before.end ? plan.range.end == limits.extent.end

@@ -18,7 +18,8 @@ inline constexpr std::size_t kUnionGrowth = 16;
 struct Plan {
   Range range;  // Whole pages.
   Access access = Access::kLocalRead;
-  Range asked;  // The hull of the requests it is made for.
+  Range asked;         // The hull of the requests it is made for.
+  bool alone = false;  // No region of its kind overlaps it.
 };
 
 struct PlanLimits {
