@@ -35,6 +35,7 @@ class OverlapSet {
   // Calls visit(region) for each member that overlaps `range`; visit may unlink that region.
   template <typename Visit>
   void ForEachOverlapping(const Range& range, Visit visit) {
+    if (set_.empty()) return;
     for (auto at = FirstCandidate(range); at != set_.end() && at->range.start < range.end;) {
       Region& region = *at++;
       if (region.range.Overlaps(range)) visit(region);
@@ -68,6 +69,7 @@ class Shelf {
 
   template <typename Visit>
   void ForEachOverlapping(const Range& range, Visit visit) {
+    if (set_.empty()) return;  // Most are: no call for them.
     for (auto at = FirstOverlapping(range); at != set_.end() && at->range.start < range.end;) {
       visit(*at++);
     }
