@@ -82,6 +82,7 @@ absl::StatusOr<Lease> CacheCore::Acquire(const void* address, std::size_t length
     }
     return Lease(this, found->id, request->range);
   }
+  hits_.SettleForMiss();
   absl::StatusOr<Lease> lease = Miss(*request, attempts);
   if (!lease.ok()) CountFailure();
   return lease;

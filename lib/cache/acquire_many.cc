@@ -61,8 +61,10 @@ absl::StatusOr<std::vector<Lease>> CacheCore::AcquireMany(std::span<const Range>
       leases[left[at]] = Lease(this, found->id, requests[left[at]].range);
     }
   }
+  const auto misses = [&](std::size_t i) { return !leases[i]; };
+  if (std::any_of(left.begin(), left.end(), misses)) hits_.SettleForMiss();
   for (const std::size_t i : left) {
-    if (leases[i]) continue;
+    if (!misses(i)) continue;
     Attempts attempts;
     absl::StatusOr<Lease> lease = Miss(requests[i], attempts);
     if (!lease.ok()) {

@@ -91,4 +91,9 @@ void HitPath::Settle() {
   SettleFor(*mine);
 }
 
+// Who is strict has settled for what was mapped when the acquire began.
+void HitPath::SettleForMiss() {
+  if (!strict_) monitor_.Settle();
+}
+
 }  // namespace linchpin::internal

@@ -70,8 +70,11 @@ class HitPath final {
   // To be called by a thread on its way to the mutex: makes its next hits possible.
   void Prepare();
 
-  // Returns once every change that freed memory before this call has been told.
+  // To be called before a look into the index: returns once the thread may believe it.
   void Settle();
+  // To be called besides before a miss, which believes what the monitor knows of a mapping: to
+  // trust in an extent that is gone would leave its successor unwatched, whatever the freshness.
+  void SettleForMiss();
 
   bool strict() const { return strict_; }
   bool Inherited() const { return ProcessCookie() != process_cookie_; }

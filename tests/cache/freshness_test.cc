@@ -164,8 +164,7 @@ TEST_F(Freshly, WhatIsTrustedIsNotLookedAfterOnAHit) {
       EXPECT_EQ(SettledIn(1000, memory), 0);
       delayed_->Tell({kPage, 2 * kPage});
       cache_->Invalidate(memory.data(), kPage);
-      const bool asks = freshness == Freshness::kStrict || !pace.has_value();
-      EXPECT_EQ(SettledIn(1, memory) >= 1, asks) << "a miss is as strict as a hit";
+      EXPECT_GE(SettledIn(1, memory), 1) << "a miss asks";
     }
   }
 }
