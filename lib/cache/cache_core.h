@@ -2,6 +2,7 @@
 //
 //   acquire.cc     hits, and the loop around misses; acquire_many.cc for many ranges at once
 //   miss.cc        one attempt to register: publish, watch, register, recheck
+//   land.cc        its end: Live, or buried
 //   invalidate.cc  what the monitor's reader calls
 //   exact.cc       when leases are counted exactly: folding, and what follows from a release
 //   limbo.cc       regions taken out of which it is not known yet whether someone holds them

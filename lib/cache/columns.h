@@ -143,9 +143,8 @@ class Columns final {
   Column* columns_ = nullptr;  // By slot, from kGone on; in column_map_.
   std::atomic<Gate> gate_{Gate::kClosed};
   SparseMap column_map_;
-  bool wiped_ =
-      false;      // In a forked child. Where the kernel cannot (before 4.14), nobody attaches.
-  Mutex making_;  // Held while a column is made, not across its mmap.
+  bool wiped_ = false;  // In a child. Where the kernel cannot (before 4.14), nobody attaches.
+  Mutex making_;        // Held while a column is made, not across its mmap.
   std::deque<SparseMap> maps_ ABSL_GUARDED_BY(making_);  // Of the counts; they stay where they are.
 };
 

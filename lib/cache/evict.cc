@@ -17,13 +17,14 @@ std::uint64_t CacheCore::EvictOneLocked() {
   if (stats_.idle_bytes == 0) return 0;
   for (std::size_t steps = 2 * clock_.size(); steps > 0; --steps) {
     Region& region = clock_.front();
-    if (region.account == Account::kIdle && !std::exchange(region.used, false)) {
+    if (region.account == Account::kIdle && !region.used) {
       LINCHPIN_CHECK(exact_);
       const std::uint64_t bytes = region.range.size();
       ++stats_.evictions;
       RetireLocked(region);
       return bytes;
     }
+    if (region.account == Account::kIdle) region.used = false;
     clock_.splice(clock_.end(), clock_, clock_.begin());
   }
   return 0;

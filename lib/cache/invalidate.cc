@@ -22,25 +22,27 @@ void CacheCore::OnChanged(Range range) {
 }
 
 void CacheCore::ChangedLocked(Region& region, const Range& range) {
-  region.changed = region.changed.empty() ? range
-                                          : Range{std::min(region.changed.start, range.start),
-                                                  std::max(region.changed.end, range.end)};
   switch (region.state) {
     case RegionState::kRegistering:
     case RegionState::kCollided:
       region.Apply(RegionEvent::kMappingChanged);
       return;
     case RegionState::kLive:
-      if (region.retiring) return;
+      if (region.retiring) break;
       ++stats_.invalidations;
       RetireLocked(region);
-      return;
-    default:  // Stale already; the dead are in no index.
-      return;
+      break;
+    default:  // Stale already, or dead since just now.
+      break;
   }
+  Range& changed = region.asked_or_changed;
+  changed = changed.empty()
+                ? range
+                : Range{std::min(changed.start, range.start), std::max(changed.end, range.end)};
 }
 
 void CacheCore::RetireLocked(Region& region) {
+  region.asked_or_changed = {};
   if (region.use.kept) {
     clock_.erase(clock_.iterator_to(region));
     kept_bytes_ -= region.range.size();
@@ -83,7 +85,9 @@ LeaseState CacheCore::StateOf(RegionId id, const Range& range) const {
   if (Inherited()) return LeaseState::kStale;  // The child has the copy, the device the original.
   monitor_->Settle();
   const NoAllocationLock lock(mutex_);
-  return hits_.slab().held(id).changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
+  const Region& region = hits_.slab().held(id);
+  const bool out = region.retiring || region.state != RegionState::kLive;
+  return out && region.asked_or_changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
 }
 
 // Whether nothing that was registered in `range` before it changed is still registered.

@@ -25,7 +25,7 @@ using RegionId = std::uint32_t;  // Its number in the cache's slab; 0 for none.
 // A registration under way, made by the first who waits for it. Those who want memory it covers
 // wait here, on this flight alone, with the cache's mutex released. All fields are guarded by the
 // mutex of the cache.
-struct Flight {
+struct Flight : std::enable_shared_from_this<Flight> {
   CondVar landed;
   bool done = false;
   // Why it failed, once done; OK also for one that collided. No absl::Status, which threads would
@@ -39,19 +39,19 @@ struct Flight {
 
 // How a region may be used; fixed when it is published.
 struct RegionUse {
-  bool exact = false;    // Has remote rights: serves exactly its bytes and rights.
-  bool shared = false;   // Acquire may find it: more than one lease may hold it.
-  bool kept = false;     // Stays registered when idle. Implies shared.
-  bool fast = false;     // May be hit without the mutex: shared and not exact.
-  bool trusted = false;  // Nobody watches it; the application says when it changes.
-  bool watched = false;  // Its lease hears of changes, at least of the mapping.
+  bool exact : 1 = false;    // Has remote rights: serves exactly its bytes and rights.
+  bool shared : 1 = false;   // Acquire may find it: more than one lease may hold it.
+  bool kept : 1 = false;     // Stays registered when idle. Implies shared.
+  bool fast : 1 = false;     // May be hit without the mutex: shared and not exact.
+  bool trusted : 1 = false;  // Nobody watches it; the application says when it changes.
+  bool watched : 1 = false;  // Its lease hears of changes, at least of the mapping.
 };
 
 // What a region's bytes count as in the statistics.
 enum class Account : std::uint8_t { kNone, kFlying, kIdle, kHeld, kDeferred };
 
-// All fields are guarded by the mutex of the cache, but that id, range, access, use and
-// registration do not change from Live to the region's end, so who holds a lease may read them.
+// All fields are guarded by the mutex of the cache, but that id, range, access, use and handle do
+// not change from Live to the region's end, so who holds a lease may read them.
 //
 //   in `set`   the index: pending, a shelf, exact, or aside; nowhere when Dead or Leaked
 //   in `list`  the clock when Live and kept; limbo while retiring; the graves when Dead; in reaping
@@ -62,6 +62,8 @@ struct Region {
                                         boost::intrusive::optimize_size<true>>;
   using ListHook =
       boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+
+  Region() : flight(nullptr) {}
 
   void Apply(RegionEvent event) {
     const RegionState next = Next(state, event);
@@ -74,16 +76,19 @@ struct Region {
   RegionUse use;
   RegionState state = RegionState::kRegistering;
   Account account = Account::kNone;
-  bool retiring = false;  // Live, and out of the cache: whether it is held will be known soon.
-  bool used = false;      // Hit since the clock's hand last passed.
+  bool retiring : 1 = false;  // Live, and out of the cache: whether it is held will be known soon.
+  bool used : 1 = false;      // Hit since the clock's hand last passed.
 
   Range range;
-  Range asked;                     // The hull of the requests that it was made for; within `range`.
-  Range changed;                   // The hull of what changed under it; empty if nothing did.
-  std::shared_ptr<Flight> flight;  // While Registering or Collided, once somebody waits for it.
-  std::uint64_t handle = 0;        // The registrar's. The keys of device 0 are in the record.
+  // In the cache: the hull of the requests that it was made for, within `range`. Out of it: the
+  // hull of what has changed under it, empty if nothing has.
+  Range asked_or_changed;
+  std::uint64_t handle = 0;  // The registrar's. The keys of device 0 are in the record.
   std::unique_ptr<const std::vector<RegistrationKeys>> other_keys;  // Of devices from 1 on, if any.
-  std::chrono::steady_clock::time_point died;
+  union {
+    Flight* flight;  // While Registering or Collided: what others wait for, who keep it.
+    std::chrono::steady_clock::time_point died;  // From Dead on.
+  };
 
   SetHook set;
   ListHook list;

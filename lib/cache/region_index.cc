@@ -81,7 +81,8 @@ void RegionIndex::CheckInvariants() {
     const Region* previous = nullptr;
     for (const Region& region : shelves_[at].all()) {
       LINCHPIN_CHECK(region.state == RegionState::kLive && region.use.shared && !region.use.exact);
-      LINCHPIN_CHECK(ShelfOf(region.access) == at && region.range.Contains(region.asked));
+      LINCHPIN_CHECK(ShelfOf(region.access) == at &&
+                     region.range.Contains(region.asked_or_changed));
       LINCHPIN_CHECK(previous == nullptr || (previous->range.start < region.range.start &&
                                              previous->range.end < region.range.end));
       previous = &region;

@@ -12,27 +12,22 @@ constexpr std::uint64_t kFewestIds = 4096;
 }  // namespace
 
 absl::Status Slab::Reserve(std::uint64_t ids) {
-  constexpr auto kHuge = SparseMap::Pages::kHuge;
   for (ids = std::min(ids, kMaxIds - 1) + 1;; ids = std::max(ids / 2, kFewestIds)) {
-    absl::StatusOr<SparseMap> records = SparseMap::Reserve(ids * sizeof(Record), kHuge);
-    absl::StatusOr<SparseMap> ledger = SparseMap::Reserve(ids * sizeof(std::uint32_t), kHuge);
-    absl::StatusOr<SparseMap> regions = SparseMap::Reserve(ids * sizeof(Region), kHuge);
-    absl::StatusOr<SparseMap> links = SparseMap::Reserve(ids * sizeof(RegionId), kHuge);
-    if (!records.ok() || !ledger.ok() || !regions.ok() || !links.ok()) {
+    absl::StatusOr<SparseMap> records =
+        SparseMap::Reserve(ids * sizeof(Record), SparseMap::Pages::kHuge);
+    absl::StatusOr<SparseMap> ledger = SparseMap::Reserve(ids * sizeof(std::uint32_t));
+    absl::StatusOr<SparseMap> regions = SparseMap::Reserve(ids * sizeof(Region));
+    if (!records.ok() || !ledger.ok() || !regions.ok()) {
       if (ids > kFewestIds) continue;
-      for (const auto* map : {&records, &ledger, &regions}) {
-        if (!map->ok()) return map->status();
-      }
-      return links.status();
+      if (!records.ok()) return records.status();
+      return !ledger.ok() ? ledger.status() : regions.status();
     }
     record_map_ = *std::move(records);
     ledger_map_ = *std::move(ledger);
     region_map_ = *std::move(regions);
-    link_map_ = *std::move(links);
     records_ = reinterpret_cast<Record*>(record_map_.data());
     ledger_ = reinterpret_cast<std::uint32_t*>(ledger_map_.data());
     regions_ = reinterpret_cast<Region*>(region_map_.data());
-    links_ = reinterpret_cast<RegionId*>(link_map_.data());
     capacity_ = ids - 1;
     if (Grow()) return absl::OkStatus();
     return absl::ResourceExhaustedError(
@@ -50,8 +45,7 @@ bool Slab::Grow() {
       std::min(given + std::clamp<std::uint64_t>(given / 2, kFirst, kMost), capacity_ + 1);
   const bool grown = ids > open_ && record_map_.Open(ids * sizeof(Record)) &&
                      ledger_map_.Open(ids * sizeof(std::uint32_t)) &&
-                     region_map_.Open(ids * sizeof(Region)) &&
-                     link_map_.Open(ids * sizeof(RegionId));
+                     region_map_.Open(ids * sizeof(Region));
   if (grown) open_.store(static_cast<RegionId>(ids), std::memory_order_release);
   return grown;
 }
@@ -59,13 +53,13 @@ bool Slab::Grow() {
 Region* Slab::Enter() {
   RegionId id = free_;
   if (id != 0) {
-    free_ = links_[id];
+    free_ = record(id).link;
   } else {
     id = end_.load(std::memory_order_relaxed);
     if (id >= open_.load(std::memory_order_acquire)) return nullptr;
     end_.store(id + 1, std::memory_order_release);
   }
-  links_[id] = kInUse;
+  record(id).link = kInUse;
   ++used_;
   auto* const region = new (regions_ + id) Region;
   region->id = id;
@@ -76,7 +70,7 @@ void Slab::Leave(Region& region) {
   const RegionId id = region.id;
   region.~Region();
   record(id).state.store(0, std::memory_order_relaxed);
-  links_[id] = std::exchange(free_, id);
+  record(id).link = std::exchange(free_, id);
   --used_;
 }
 
@@ -89,7 +83,7 @@ bool Slab::Retract() {
 }
 
 void Slab::Clear() const {
-  for (const SparseMap* map : {&record_map_, &ledger_map_, &region_map_, &link_map_}) map->Clear();
+  for (const SparseMap* map : {&record_map_, &ledger_map_, &region_map_}) map->Clear();
 }
 
 }  // namespace linchpin::internal

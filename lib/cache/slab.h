@@ -1,10 +1,10 @@
 // Slab: what each region has under its number, its id, in arrays. A region has its id from the
 // moment it is published until it is deregistered; then the next may have it.
 //
-//   record   32 bytes, all that a hit reads. Type-stable: may be read at any time, by anyone
+//   record   32 bytes, all that a hit reads. Type-stable: may be read at any time, by anyone.
+//            In what is left of them, whether there is a region, or else which free id is next
 //   ledger   leases on the region that no column counts: those taken or given back under the mutex
 //   region   the Region itself, which lives here from Enter to Leave
-//   link     whether there is a region, or else which free id is next
 #pragma once
 
 #include <atomic>
@@ -26,6 +26,7 @@ struct Record {
   std::atomic<std::uint32_t> state;
   std::atomic<std::uint32_t> lkey;
   std::atomic<std::uint32_t> rkey;
+  RegionId link;  // Of the mutex, no hit reads it: kInUse, or, of a free id, the next such or 0.
 };
 static_assert(sizeof(Record) == 32);
 
@@ -62,7 +63,9 @@ class Slab final {
 
   // The rest is guarded by the cache's mutex.
   std::uint32_t& ledger(RegionId id) const { return ledger_[id]; }
-  Region* region(RegionId id) const { return links_[id] == kInUse ? regions_ + id : nullptr; }
+  Region* region(RegionId id) const {
+    return records_[id].link == kInUse ? regions_ + id : nullptr;
+  }
   // Requires: a region has the id. Who holds a lease on it needs no mutex for this.
   Region& held(RegionId id) const { return regions_[id]; }
 
@@ -85,11 +88,9 @@ class Slab final {
   SparseMap record_map_;
   SparseMap ledger_map_;
   SparseMap region_map_;
-  SparseMap link_map_;
   Record* records_ = nullptr;
   std::uint32_t* ledger_ = nullptr;
   Region* regions_ = nullptr;
-  RegionId* links_ = nullptr;  // kInUse, or, of an id that was given back: the next such, or 0.
 
   std::uint64_t capacity_ = 0;
   // On a line of their own: what is above is read by every hit.

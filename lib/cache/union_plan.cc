@@ -57,7 +57,7 @@ Plan PlanUnion(RegionIndex& index, const Range& request, Access access, const Pl
       before = before.empty() ? region.range : Hull(before, region.range);
       if (is_held) held_bytes = std::max(held_bytes, region.range.size());
       upgrades = upgrades || upgrade;
-      plan = {merged, plan.access | region.access, Hull(plan.asked, region.asked)};
+      plan = {merged, plan.access | region.access, Hull(plan.asked, region.asked_or_changed)};
       grew = true;
     });
   }

@@ -13,7 +13,7 @@ namespace {
 std::unique_ptr<Region> MakeRegion(Range range, Access access) {
   auto region = std::make_unique<Region>();
   region->range = range;
-  region->asked = range;
+  region->asked_or_changed = range;
   region->access = access;
   region->use = {.exact = Any(access & kRemoteRights), .shared = true, .kept = true};
   region->state = RegionState::kLive;
