@@ -67,6 +67,28 @@ TEST_P(HitRace, H2TheLastReleaseAgainstTheFlush) {
   ExpectNothingHeld();
 }
 
+// Taken under the mutex, let go without it. Now and then the id was a local region's just before,
+// so that a hit which comes late counts on it, and takes that back.
+TEST_P(HitRace, H2TheLastReleaseOfAnExactRegion) {
+  Make();
+  const Body exact = [&](int) {
+    for (int i = 0; i < 4; ++i) {
+      const auto lease = cache_->Acquire(memory_.data(), kPage, kWrite | Access::kRemoteWrite);
+      if (lease.ok()) registrar_->Use(*lease);
+    }
+  };
+  const Body local = [&](int) {
+    Hit(0);
+    Change(0);
+    Flush();
+    Hit(0);
+  };
+  Together(2000, {exact, exact, local});
+  Change(0);
+  EXPECT_TRUE(WaitFor("each region is gone", [&] { return AllGone(); }));
+  ExpectNothingHeld();
+}
+
 // Ids are used again at once, for other ranges that begin where the last one did.
 TEST_P(HitRace, H3AHintForARegionThatIsGone) {
   Make();
