@@ -14,10 +14,10 @@ constexpr std::size_t kLeafMapBytes = 1 << 20;
 }  // namespace
 
 void HintIndex::Reserve(std::uint64_t ids) {
-  constexpr std::uint64_t kTwigsPerRegion = 2;  // One for each of its borders.
+  static_assert(kReservedPerId == 2 * sizeof(Twig));
   const MutexLock lock(making_);
   absl::StatusOr<SparseMap> map =
-      SparseMap::Reserve((ids + 1) * kTwigsPerRegion * sizeof(Twig), SparseMap::Pages::kHuge);
+      SparseMap::Reserve((ids + 1) * kReservedPerId, SparseMap::Pages::kHuge);
   if (!map.ok()) return;
   twig_map_ = *std::move(map);
   twigs_ = reinterpret_cast<Twig*>(twig_map_.data());

@@ -33,6 +33,9 @@ namespace linchpin::internal {
 
 class HintIndex final {
  public:
+  // Of address space: two twigs, one for each of a region's borders.
+  static constexpr std::size_t kReservedPerId = 128;
+
   explicit HintIndex(const Slab& slab) : slab_(slab) {}
   ~HintIndex() = default;
   HintIndex(const HintIndex&) = delete;

@@ -41,6 +41,9 @@ class HitPath final {
   HitPath(MemoryMonitor& monitor, Freshness freshness)
       : HitPath(monitor, freshness, monitor.pace()) {}
 
+  // Of address space, for each region that there may be.
+  static constexpr std::size_t kReservedPerRegion =
+      Slab::kReservedPerId + HintIndex::kReservedPerId;
   absl::Status Reserve(std::uint64_t regions);
 
   // Tries to take a lease, if this thread need not look for changes first. kHow: as strict() says.

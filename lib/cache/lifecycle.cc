@@ -22,6 +22,14 @@ std::uint64_t DefaultIdleBytes() {
   return std::min(left, memory.machine_bytes) / 2;
 }
 
+// So many that what is reserved for them takes an eighth of the addresses that RLIMIT_AS leaves:
+// the others are for the program, and for what each of its threads counts.
+std::uint64_t AffordableRegions() {
+  constexpr std::uint64_t kShare = 8;
+  return std::max<std::uint64_t>(
+      ReadMemoryLimits().address_bytes / kShare / HitPath::kReservedPerRegion, 1);
+}
+
 absl::Status InheritedError() {
   return absl::FailedPreconditionError("this cache belongs to the parent process");
 }
@@ -39,6 +47,7 @@ absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Reg
   }
   if (options.monitor == nullptr) options.monitor = MemoryMonitor::Shared();
   std::unique_ptr<CacheCore> core(new CacheCore(std::move(registrar), std::move(options)));
+  core->max_regions_ = std::min(core->max_regions_, AffordableRegions());
   if (absl::Status status = core->hits_.Reserve(core->max_regions_); !status.ok()) return status;
   core->max_regions_ = std::min(core->max_regions_, core->hits_.slab().capacity());
   if (core->options_.max_held_bytes != 0) core->EnterExact();  // For good: each hit is counted.

@@ -46,6 +46,8 @@ inline constexpr std::uint32_t kTrusted = 1U << 28;  // Beside kLive: needs no l
 class Slab final {
  public:
   static constexpr std::uint64_t kMaxIds = 1U << 23;
+  static constexpr std::size_t kReservedPerId =
+      sizeof(Record) + sizeof(std::uint32_t) + sizeof(Region);
 
   // Reserves room for `ids`, or, where address space is short, for as many as there is room for.
   absl::Status Reserve(std::uint64_t ids);

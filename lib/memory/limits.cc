@@ -20,13 +20,22 @@ bool HasIpcLock() {
   return (data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK)) != 0;
 }
 
-std::uint64_t PinnedBytes() {
+// A line of /proc/self/status, such as "VmPin:", in bytes; 0 if there is none.
+std::uint64_t StatusBytes(const std::string& name) {
   std::ifstream status("/proc/self/status");
   std::string line;
   while (std::getline(status, line)) {
-    if (line.starts_with("VmPin:")) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+    if (!line.starts_with(name)) continue;
+    return std::strtoull(line.c_str() + name.size(), nullptr, 10) * 1024;
   }
   return 0;
+}
+
+std::uint64_t AddressBytesLeft() {
+  rlimit addresses{};
+  getrlimit(RLIMIT_AS, &addresses);
+  if (addresses.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+  return addresses.rlim_cur - std::min<std::uint64_t>(addresses.rlim_cur, StatusBytes("VmSize:"));
 }
 
 // The limit in `file`, or `otherwise` if there is none ("max") or no such file.
@@ -61,8 +70,9 @@ MemoryLimits ReadMemoryLimits() {
   getrlimit(RLIMIT_MEMLOCK, &memlock);
   limits.memlock_bytes = memlock.rlim_cur;
   limits.memlock_exempt = memlock.rlim_cur == RLIM_INFINITY || HasIpcLock();
-  limits.pinned_bytes = PinnedBytes();
+  limits.pinned_bytes = StatusBytes("VmPin:");
   limits.machine_bytes = MachineBytes();
+  limits.address_bytes = AddressBytesLeft();
   return limits;
 }
 

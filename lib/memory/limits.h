@@ -1,4 +1,4 @@
-// What bounds the memory this process may pin.
+// What bounds the memory that this process may pin, and the addresses that it may use.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@ struct MemoryLimits {
   bool memlock_exempt = false;      // CAP_IPC_LOCK, or the limit is infinite.
   std::uint64_t pinned_bytes = 0;   // VmPin: every registration counts, the same page twice twice.
   std::uint64_t machine_bytes = 0;  // The machine's memory, or its cgroup's limit if lower.
+  std::uint64_t address_bytes = 0;  // What RLIMIT_AS leaves; UINT64_MAX if it is infinite.
 };
 
 // Reads the limits as they are now: a few files in /proc and /sys, about 0.1 ms. What cannot be

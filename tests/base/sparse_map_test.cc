@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <utility>
 
@@ -16,6 +15,7 @@
 
 #include "tests/testing/child.h"
 #include "tests/testing/memory.h"
+#include "tests/testing/process.h"
 
 namespace linchpin {
 namespace {
@@ -23,27 +23,12 @@ namespace {
 using testing::Complaint;
 using ::testing::HasSubstr;
 using testing::kPage;
+using testing::kSanitized;
 using testing::RunInChild;
 using testing::SetLimit;
+using testing::StatusBytes;
 
 constexpr std::size_t kMiB = std::size_t{1} << 20;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // Maps terabytes, and shadows what is touched.
-#else
-constexpr bool kSanitized = false;
-#endif
-
-// A line of /proc/self/status, in bytes.
-std::uint64_t StatusBytes(const std::string& name) {
-  std::ifstream status("/proc/self/status");
-  std::string word;
-  while (status >> word) {
-    std::uint64_t kilobytes = 0;
-    if (word == name + ":" && status >> kilobytes) return kilobytes << 10;
-  }
-  return 0;
-}
 
 bool IsZero(const SparseMap& map, std::size_t bytes) {
   return std::all_of(map.data(), map.data() + bytes,

@@ -1,29 +1,23 @@
-// Which acquires take the hit path, and that what they count is what there is. One that goes under
-// the mutex asks the monitor first, and that is how the two are told apart.
+// Which acquires take the hit path, and that what they count is what there is.
 #include <malloc.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <cstdio>
-#include <fstream>
-#include <functional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "lib/monitor/settled.h"
 #include "tests/cache/fixture.h"
+#include "tests/testing/child.h"
+#include "tests/testing/process.h"
 
 namespace linchpin::testing {
 namespace {
 
 class HitPath : public CacheFixture {
  protected:
-  void Make(CacheOptions options = {}) {
-    options.monitor = monitor_;
-    CacheFixture::Make(options);
-  }
-
   // How many of `times` acquires (and releases) went under the mutex.
   int UnderTheMutex(int times, const void* address, std::size_t length, Access access) {
     const CacheStats before = cache_->stats();
@@ -41,7 +35,6 @@ class HitPath : public CacheFixture {
     return lease.ok() ? lease->lkey() : 0;
   }
 
-  std::shared_ptr<ManualMonitor> monitor_ = std::make_shared<ManualMonitor>();
   const Mapped memory_{8 * kPage};
 };
 
@@ -90,6 +83,24 @@ TEST_F(HitPath, LeavesRemoteRightsToTheMutex) {
   EXPECT_EQ(UnderTheMutex(10, memory_.data(), kPage, kRemote), 10);
   EXPECT_EQ(KeyOf(memory_.data(), kPage, kRemote), lease.lkey());
   EXPECT_EQ(cache_->stats().leases, 1u);
+}
+
+// A cache that took all addresses would have none left for what its threads count, nor the program
+// for its memory.
+TEST_F(HitPath, TakesASmallPartOfTheAddressesThatALimitLeaves) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space";
+  constexpr std::uint64_t kMiB = 1 << 20;
+  const Complaint said = RunInChild([&]() -> Complaint {
+    SetLimit(RLIMIT_AS, StatusBytes("VmSize") + 400 * kMiB);
+    Make({.monitor = std::make_shared<ManualMonitor>()});  // The parent's says nothing here.
+    const int locked = UnderTheMutex(100, memory_.data(), kPage, kWrite);
+    if (locked > 2) return std::to_string(locked) + " of 100 under the mutex";
+    // Besides 128 MiB that malloc reserves for the reaper's thread.
+    const void* const memory =
+        mmap(nullptr, 180 * kMiB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? "no addresses are left" : "";
+  });
+  EXPECT_EQ(said, "");
 }
 
 TEST_F(HitPath, LeavesTheFirstAcquireOfAThreadToTheMutex) {
@@ -198,15 +209,6 @@ TEST_F(HitPath, StatsCountWhatItCounts) {
   EXPECT_EQ(stats.idle_bytes, 2 * kPage);
 }
 
-std::uint64_t ResidentKiB() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    std::uint64_t kilobytes = 0;
-    if (word == "VmRSS:" && status >> kilobytes) return kilobytes;
-  }
-  return 0;
-}
-
 class Growth : public CacheFixture {
  protected:
   // Makes so many regions while another thread hits one: that it does, all the while.
@@ -242,7 +244,7 @@ void Growth::Grow(std::size_t regions) {
   const Mapped memory(regions * kStride);  // Never touched.
   const Mapped hot(kPage);
   const std::uint32_t lkey = Get(hot.data(), kPage, kWrite).lkey();
-  const std::uint64_t before = ResidentKiB();
+  const std::uint64_t before = StatusBytes("VmRSS") / 1024;
   Hitter hitter;
   std::thread thread([&] { Hit(hot, lkey, hitter); });
   EXPECT_EQ(AcquireEach(memory, 1), regions);
@@ -250,7 +252,7 @@ void Growth::Grow(std::size_t regions) {
   const std::size_t again = AcquireEach(memory, 97);
   hitter.stop = true;
   thread.join();
-  const std::uint64_t full = ResidentKiB();
+  const std::uint64_t full = StatusBytes("VmRSS") / 1024;
   EXPECT_EQ(hitter.others, 0u) << "of " << hitter.hits << " hits";
   const CacheStats stats = cache_->stats();
   EXPECT_EQ(stats.misses, regions + 1);
@@ -262,7 +264,7 @@ void Growth::Grow(std::size_t regions) {
   std::printf("%zu regions, %llu hits meanwhile; resident %llu KiB, then %llu, trimmed %llu\n",
               regions, static_cast<unsigned long long>(hitter.hits),
               static_cast<unsigned long long>(before), static_cast<unsigned long long>(full),
-              static_cast<unsigned long long>(ResidentKiB()));
+              static_cast<unsigned long long>(StatusBytes("VmRSS") / 1024));
   EXPECT_TRUE(cache_->Acquire(hot.data(), kPage, kWrite).ok()) << "and it works on";
 }
 

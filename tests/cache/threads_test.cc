@@ -2,7 +2,6 @@
 // what is in it to the next.
 #include <atomic>
 #include <cstdio>
-#include <fstream>
 #include <latch>
 #include <string>
 #include <thread>
@@ -13,33 +12,20 @@
 #include "lib/base/thread_slot.h"
 #include "tests/cache/fixture.h"
 #include "tests/testing/keepsakes.h"
+#include "tests/testing/process.h"
 
 namespace linchpin::testing {
 namespace {
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // Has a memory of its own for each thread.
-#else
-constexpr bool kSanitized = false;
-#endif
-
 struct Footprint {
   std::uint64_t mapped = 0;
   std::uint64_t resident = 0;
 };
 
-// VmSize and VmRSS of /proc/self/status, in bytes.
 Footprint ReadFootprint() {
-  Footprint footprint;
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    std::uint64_t kilobytes = 0;
-    if (word == "VmSize:" && status >> kilobytes) footprint.mapped = kilobytes << 10;
-    if (word == "VmRSS:" && status >> kilobytes) footprint.resident = kilobytes << 10;
-  }
-  return footprint;
+  return {StatusBytes("VmSize"), StatusBytes("VmRSS")};
 }
 
 void Print(const char* when, const Footprint& footprint) {
