@@ -11,7 +11,6 @@
 //   lifecycle.cc   making, trimming, draining, closing, ending
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -43,12 +42,6 @@ using RegionList =
 // More than this, dead and not yet deregistered, makes a miss lend the reaper a hand.
 inline constexpr std::uint64_t kMaxDeferredBytes = 64 << 20;
 inline constexpr std::size_t kMaxDeferredRegions = 256;
-
-// A thread takes no more of the dead at once than that, so as not to lock for each of them.
-inline constexpr std::size_t kReapBatch = 32;
-inline constexpr std::uint64_t kReapBytes = 1 << 20;
-inline constexpr std::chrono::microseconds kReapTime(50);
-using ReapBatch = std::array<Region*, kReapBatch>;
 
 // Regions in limbo wait for so many or so long, to share one heavy barrier.
 inline constexpr std::size_t kLimboBatch = 64;
@@ -221,6 +214,7 @@ class CacheCore final : public MemoryMonitor::Listener {
 
   // invalidate.cc
   void ChangedLocked(Region& region, const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void UnkeepLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetireLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BuryLocked(Region& region, Clock::time_point now = Clock::now())
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -243,12 +237,12 @@ class CacheCore final : public MemoryMonitor::Listener {
   void CallReaperLocked(std::size_t waiting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RestLocked(Clock::time_point until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WaitForWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Deregisters the oldest dead regions that overlap `range`, a few or one, on this thread. False
-  // if there is none.
-  bool Reap(const Range& range = kEverywhere);
-  std::size_t TakeDeadLocked(const Range& range, ReapBatch& taken)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Region* TakeDeadLocked(const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool DeregisterDead(Region& dead);
   void EndReapingLocked(Region& region, bool reaped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Deregisters the oldest dead region that overlaps `range`, on this thread. False if there is
+  // none.
+  bool ReapOne(const Range& range);
   void ReapAll(Clock::time_point deadline);
   Registration RegistrationOf(const Region& region) const;
   bool BehindLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -277,13 +271,12 @@ class CacheCore final : public MemoryMonitor::Listener {
   Mutex growing_;  // Held while the slab grows. The reader never takes it.
 
   RegionIndex index_ ABSL_GUARDED_BY(mutex_);
-  RegionList clock_ ABSL_GUARDED_BY(mutex_);            // Live and kept; the hand is at the front.
-  RegionList limbo_ ABSL_GUARDED_BY(mutex_);            // Live and retiring, oldest first.
-  std::size_t doomed_ ABSL_GUARDED_BY(mutex_) = 0;      // Out of limbo, in the hands of FlushLimbo.
-  RegionList graves_ ABSL_GUARDED_BY(mutex_);           // Dead: to be deregistered, oldest first.
-  RegionList reaping_ ABSL_GUARDED_BY(mutex_);          // Dead: being so, with the mutex released.
-  std::size_t reap_batch_ ABSL_GUARDED_BY(mutex_) = 1;  // As many as were reaped in kReapTime last.
-  RegionList leaked_ ABSL_GUARDED_BY(mutex_);  // Leaked: kept as a record, never tried again.
+  RegionList clock_ ABSL_GUARDED_BY(mutex_);        // Live and kept; the hand is at the front.
+  RegionList limbo_ ABSL_GUARDED_BY(mutex_);        // Live and retiring, oldest first.
+  std::size_t doomed_ ABSL_GUARDED_BY(mutex_) = 0;  // Out of limbo, in the hands of FlushLimbo.
+  RegionList graves_ ABSL_GUARDED_BY(mutex_);       // Dead: to be deregistered, oldest first.
+  RegionList reaping_ ABSL_GUARDED_BY(mutex_);      // Dead: being so, with the mutex released.
+  RegionList leaked_ ABSL_GUARDED_BY(mutex_);       // Leaked: kept as a record, never tried again.
 
   // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_, each the sum over the regions
   // of that account. A Live region whose columns are all zero is held if its ledger is not zero;

@@ -72,6 +72,7 @@ enum class Gate : std::uint32_t {
 class Columns final {
  public:
   explicit Columns(const Barrier& barrier);
+  ~Columns() = default;
   Columns(const Columns&) = delete;
   Columns& operator=(const Columns&) = delete;
 

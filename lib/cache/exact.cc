@@ -67,6 +67,13 @@ void CacheCore::FoldLocked() {
       AccountLocked(*region, leases == 0 ? Account::kIdle : Account::kHeld);
     }
   });
+  // Of an exact region the last release may have seen a hit that came late and has told nobody
+  // (H2).
+  for (RegionId id = 1; id < slab.end(); ++id) {
+    Region* const region = slab.region(id);
+    if (region == nullptr || region->state != RegionState::kLive || region->retiring) continue;
+    if (!region->use.kept && slab.ledger(id) == 0) RetireLocked(*region);
+  }
 }
 
 std::uint32_t CacheCore::LeasesOnLocked(const Region& region) const {

@@ -41,12 +41,19 @@ void CacheCore::ChangedLocked(Region& region, const Range& range) {
                 : Range{std::min(changed.start, range.start), std::max(changed.end, range.end)};
 }
 
+// What is kept may fit again, and the reaper be asleep, which ends the exact counting then.
+void CacheCore::UnkeepLocked(const Region& region) {
+  if (!region.use.kept) return;
+  kept_bytes_ -= region.range.size();
+  if (pressure_ && kept_bytes_ <= max_idle_bytes_ && rest_ == Rest::kLong) {
+    CallReaperLocked(kLimboBatch);
+  }
+}
+
 void CacheCore::RetireLocked(Region& region) {
   region.asked_or_changed = {};
-  if (region.use.kept) {
-    clock_.erase(clock_.iterator_to(region));
-    kept_bytes_ -= region.range.size();
-  }
+  if (region.use.kept) clock_.erase(clock_.iterator_to(region));
+  UnkeepLocked(region);
   region.set.unlink();
   std::atomic<std::uint32_t>& shown = hits_.slab().record(region.id).state;
   if (region.use.fast && !exact_) {  // Somebody may just be hitting it: limbo.cc.
@@ -59,7 +66,9 @@ void CacheCore::RetireLocked(Region& region) {
     CallReaperLocked(limbo_.size());
     return;
   }
-  const bool held = LeasesOnLocked(region) != 0;
+  // Idle is what somebody has just found without a lease. Not to be asked again: of an exact region
+  // a hit that came late, by an old hint, may be counted until it has taken that back.
+  const bool held = region.account != Account::kIdle && LeasesOnLocked(region) != 0;
   if (region.use.fast) shown.store(held ? record_state::kDoomed : 0, std::memory_order_release);
   if (held) {
     region.Apply(RegionEvent::kRetireHeld);
@@ -74,7 +83,7 @@ void CacheCore::RetireLocked(Region& region) {
 // Requires: `region` is Dead.
 void CacheCore::BuryLocked(Region& region, Clock::time_point now) {
   region.set.unlink();
-  region.died = now;
+  region.Died(now);
   hits_.slab().record(region.id).state.store(0, std::memory_order_relaxed);
   AccountLocked(region, Account::kDeferred);
   graves_.push_back(region);

@@ -31,7 +31,7 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       region.other_keys = std::move(other_keys);
       region.Apply(RegionEvent::kRegistered);
       if (collided) {
-        if (region.use.kept) kept_bytes_ -= region.range.size();
+        UnkeepLocked(region);
         BuryLocked(region);
       } else {
         GoLiveLocked(region, attempts.alone == landings_);
@@ -40,7 +40,7 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       region.Apply(RegionEvent::kFailed);
       --stats_.regions;
       stats_.bytes -= region.range.size();
-      if (region.use.kept) kept_bytes_ -= region.range.size();
+      UnkeepLocked(region);
       AccountLocked(region, Account::kNone);
     }
     if (!registration.ok()) hits_.slab().Leave(region);

@@ -194,7 +194,7 @@ absl::Status CacheCore::Fence(const Range& range, Clock::time_point deadline) {
   bool leaked = false;
   while (in_time && !leaked) {
     FlushLimbo();
-    const bool reaped = Reap(range);
+    const bool reaped = ReapOne(range);
     const NoAllocationLock lock(mutex_);
     for (const Region& region : leaked_) leaked = leaked || region.range.Overlaps(range);
     if (leaked) break;

@@ -1,60 +1,32 @@
 // Deregistration. The reaper's thread does it, or one that must wait for it anyway; never one that
 // hits or releases, and never with the mutex held.
 #include <algorithm>
-#include <bitset>
+#include <optional>
 
 #include "lib/cache/cache_core.h"
 
 namespace linchpin::internal {
 
-// Moves the oldest graves in `range` to reaping_: so many as were last deregistered in kReapTime,
-// and together no more than kReapBytes, or one. For whoever waits for one of them waits for all.
-// Returns: how many; they are in `taken`.
-std::size_t CacheCore::TakeDeadLocked(const Range& range, ReapBatch& taken) {
-  std::size_t count = 0;
-  std::uint64_t bytes = 0;
-  Clock::time_point now;
-  for (auto at = graves_.begin(); at != graves_.end() && count < reap_batch_;) {
-    Region& dead = *at++;
-    if (!dead.range.Overlaps(range)) continue;
-    bytes += dead.range.size();
-    if (count > 0 && bytes > kReapBytes) break;
-    if (count == 0) now = Clock::now();
-    graves_.erase(graves_.iterator_to(dead));
-    reaping_.push_back(dead);
-    taken[count++] = &dead;
-    const auto lag = std::chrono::duration_cast<std::chrono::microseconds>(now - dead.died);
-    stats_.reap_lag_us_max =
-        std::max(stats_.reap_lag_us_max, static_cast<std::uint64_t>(lag.count()));
-  }
-  return count;
+// Moves the oldest grave in `range` to reaping_. Returns: the region, or null if there is none.
+Region* CacheCore::TakeDeadLocked(const Range& range) {
+  const auto grave = std::find_if(graves_.begin(), graves_.end(),
+                                  [&](const Region& dead) { return dead.range.Overlaps(range); });
+  if (grave == graves_.end()) return nullptr;
+  Region& dead = *grave;
+  graves_.erase(grave);
+  reaping_.push_back(dead);
+  const auto lag =
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - dead.died());
+  stats_.reap_lag_us_max =
+      std::max(stats_.reap_lag_us_max, static_cast<std::uint64_t>(lag.count()));
+  return &dead;
 }
 
-bool CacheCore::Reap(const Range& range) {
-  ReapBatch taken;
-  std::size_t count = 0;
-  {
-    const NoAllocationLock lock(mutex_);
-    count = TakeDeadLocked(range, taken);
-  }
-  if (count == 0) return false;
-  const Clock::time_point begun = Clock::now();
-  std::bitset<kReapBatch> reaped;
-  for (std::size_t i = 0; i < count; ++i) {
-    Registration registration = RegistrationOf(*taken[i]);
-    taken[i]->other_keys = nullptr;  // With no lock held. Nobody has a lease that would ask for it.
-    reaped[i] = registrar_->Deregister(registration).ok();
-  }
-  const auto each = (Clock::now() - begun) / count;
-  {
-    const NoAllocationLock lock(mutex_);
-    for (std::size_t i = 0; i < count; ++i) EndReapingLocked(*taken[i], reaped[i]);
-    reap_batch_ =
-        std::clamp<std::size_t>(kReapTime / (each + std::chrono::nanoseconds(1)), 1, kReapBatch);
-    changed_.NotifyAll();
-    if (ending_) work_.NotifyOne();
-  }
-  return true;
+// Returns: whether the device let go of it. Requires: this thread took it.
+bool CacheCore::DeregisterDead(Region& dead) {
+  Registration registration = RegistrationOf(dead);
+  dead.other_keys = nullptr;  // With no lock held. Nobody has a lease that would ask for them.
+  return registrar_->Deregister(registration).ok();
 }
 
 void CacheCore::EndReapingLocked(Region& region, bool reaped) {
@@ -70,6 +42,21 @@ void CacheCore::EndReapingLocked(Region& region, bool reaped) {
     leaked_.push_back(region);
     ++stats_.leaked;
   }
+  changed_.NotifyAll();
+  if (ending_) work_.NotifyOne();
+}
+
+bool CacheCore::ReapOne(const Range& range) {
+  Region* dead = nullptr;
+  {
+    const NoAllocationLock lock(mutex_);
+    dead = TakeDeadLocked(range);
+  }
+  if (dead == nullptr) return false;
+  const bool reaped = DeregisterDead(*dead);
+  const NoAllocationLock lock(mutex_);
+  EndReapingLocked(*dead, reaped);
+  return true;
 }
 
 // What the registrar returned for the region.
@@ -94,14 +81,14 @@ void CacheCore::ReapAll(Clock::time_point deadline) {
   while (more) {
     {
       const NoAllocationLock lock(mutex_);
-      more = !graves_.empty() && graves_.front().died <= last;
+      more = !graves_.empty() && graves_.front().died() <= last;
     }
-    more = more && Reap();
+    more = more && ReapOne(kEverywhere);
   }
   const NoAllocationLock lock(mutex_);
   const auto others_at_it = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return std::any_of(reaping_.begin(), reaping_.end(),
-                       [last](const Region& region) { return region.died <= last; });
+                       [last](const Region& region) { return region.died() <= last; });
   };
   while (others_at_it()) {
     if (deadline == Clock::time_point::max()) {
@@ -117,7 +104,7 @@ void CacheCore::LendAHand() {
   bool behind = true;
   while (behind) {
     FlushLimbo();
-    if (!Reap()) return;
+    if (!ReapOne(kEverywhere)) return;
     const NoAllocationLock lock(mutex_);
     behind = BehindLocked();
   }
@@ -150,30 +137,36 @@ void CacheCore::RestLocked(Clock::time_point until) {
 
 // Waits until there is something for the reaper to do. Returns: false when there never will be.
 bool CacheCore::WaitForWorkLocked() {
-  for (Clock::time_point now = Clock::now(), wakeful = now + kWakefulTime;; now = Clock::now()) {
+  std::optional<Clock::time_point> wakeful;
+  for (;;) {
     RelievePressureLocked();
     if (!graves_.empty() || LimboIsDueLocked()) return true;
     if (ending_ && stats_.regions == 0) return false;
+    const Clock::time_point now = Clock::now();
+    if (!wakeful) wakeful = now + kWakefulTime;
     const bool relief = pressure_ && kept_bytes_ <= max_idle_bytes_;
-    Clock::time_point until = now < wakeful ? now + kLimboTime : Clock::time_point::max();
-    if (relief) until = std::min(until, pressed_ + kPressureTime);
-    RestLocked(limbo_.empty() ? until : limbo_due_);
+    const bool soon = relief || now < *wakeful;
+    RestLocked(!limbo_.empty() ? limbo_due_ : soon ? now + kLimboTime : Clock::time_point::max());
   }
 }
 
+// One lock for each of the dead: to end with the last one, and to take the next.
 void CacheCore::Reaper() {
   bool orphaned = false;
-  bool more = true;
-  while (more) {
+  bool reaped = false;
+  Region* dead = nullptr;
+  for (bool more = true; more;) {
     bool flush = false;
     {
       const NoAllocationLock lock(mutex_);
+      if (dead != nullptr) EndReapingLocked(*dead, reaped);
       more = WaitForWorkLocked();
       flush = LimboIsDueLocked();
+      dead = TakeDeadLocked(kEverywhere);
       orphaned = orphaned_;
     }
     if (flush) FlushLimbo();
-    Reap();
+    if (dead != nullptr) reaped = DeregisterDead(*dead);
   }
   if (!orphaned) return;
   monitor_->RemoveListener(this);

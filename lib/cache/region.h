@@ -63,7 +63,11 @@ struct Region {
   using ListHook =
       boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
-  Region() : flight(nullptr) {}
+  using Clock = std::chrono::steady_clock;
+
+  // From Dead on.
+  Clock::time_point died() const { return Clock::time_point(Clock::duration(died_at)); }
+  void Died(Clock::time_point now) { died_at = now.time_since_epoch().count(); }
 
   void Apply(RegionEvent event) {
     const RegionState next = Next(state, event);
@@ -86,8 +90,8 @@ struct Region {
   std::uint64_t handle = 0;  // The registrar's. The keys of device 0 are in the record.
   std::unique_ptr<const std::vector<RegistrationKeys>> other_keys;  // Of devices from 1 on, if any.
   union {
-    Flight* flight;  // While Registering or Collided: what others wait for, who keep it.
-    std::chrono::steady_clock::time_point died;  // From Dead on.
+    Flight* flight = nullptr;  // While Registering or Collided: what others wait for, who keep it.
+    Clock::rep died_at;        // From Dead on, since the clock's own beginning.
   };
 
   SetHook set;

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -207,6 +208,43 @@ TEST_F(HitPath, StatsCountWhatItCounts) {
   EXPECT_EQ(stats.leases, 0u);
   EXPECT_EQ(stats.held_bytes, 0u);
   EXPECT_EQ(stats.idle_bytes, 2 * kPage);
+}
+
+// More is kept than may be idle, so that all goes under the mutex; then less, and nobody dies of
+// it.
+class Pressure : public HitPath {
+ protected:
+  void SetUp() override {
+    Make({.max_idle_bytes = 4 * kPage});
+    Get(memory_.data(), 3 * kPage, kWrite);
+  }
+
+  bool IsOpen() {
+    return WaitFor("hits without the mutex",
+                   [&] { return UnderTheMutex(100, memory_.data(), kPage, kWrite) == 0; });
+  }
+
+  // In these the reaper finds nothing that it could do, and goes to sleep.
+  static constexpr std::chrono::milliseconds kLong{60};
+  const Mapped other_{2 * kPage};
+};
+
+TEST_F(Pressure, EndsWhenWhatIsHeldChanges) {
+  const Lease held = Get(other_.data(), 2 * kPage, kWrite);
+  std::this_thread::sleep_for(kLong);
+  EXPECT_EQ(UnderTheMutex(10, memory_.data(), kPage, kWrite), 10);
+  monitor_->Changed(RangeAt(other_.data(), kPage));
+  EXPECT_TRUE(IsOpen());
+}
+
+TEST_F(Pressure, EndsWhenARegistrationFails) {
+  const Lease held = Get(memory_.data(), kPage, kWrite);
+  registrar_->OnRegister([&](Range, Access) {
+    std::this_thread::sleep_for(kLong);
+    return absl::FailedPreconditionError("no");
+  });
+  EXPECT_FALSE(cache_->Acquire(other_.data(), 2 * kPage, kWrite).ok());
+  EXPECT_TRUE(IsOpen());
 }
 
 class Growth : public CacheFixture {
