@@ -56,6 +56,7 @@ enum class Account : std::uint8_t { kNone, kFlying, kIdle, kHeld, kDeferred };
 //   in `set`   the index: pending, a shelf, exact, or aside; nowhere when Dead or Leaked
 //   in `list`  the clock when Live and kept; limbo while retiring; the graves when Dead; in reaping
 //              or leaked after
+// NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): of its union one member has a value.
 struct Region {
   using SetHook =
       boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>,
