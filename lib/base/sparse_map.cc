@@ -22,11 +22,14 @@ constexpr std::size_t RoundUp(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
-// Returns: address space that starts where a huge page can, or MAP_FAILED.
+void* Map(std::size_t bytes) {
+  return mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+// The same, but it starts where a huge page can.
 void* MapAligned(std::size_t bytes) {
   constexpr std::size_t kMore = kHugePageBytes;
-  void* const all =
-      mmap(nullptr, bytes + kMore, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* const all = Map(bytes + kMore);
   if (all == MAP_FAILED) return all;
   auto* const start = static_cast<std::byte*>(all);
   const std::size_t before = RoundUp(reinterpret_cast<std::uintptr_t>(all), kHugePageBytes) -
@@ -40,7 +43,7 @@ void* MapAligned(std::size_t bytes) {
 
 absl::StatusOr<SparseMap> SparseMap::Reserve(std::size_t bytes, Pages pages) {
   bytes = RoundUp(bytes, kFirstBytes);
-  void* const data = MapAligned(bytes);
+  void* const data = pages == Pages::kHuge ? MapAligned(bytes) : Map(bytes);
   if (data == MAP_FAILED) {
     return absl::ResourceExhaustedError(
         absl::StrCat("cannot reserve ", bytes, " bytes of address space: ", ErrnoText(errno),
@@ -50,6 +53,15 @@ absl::StatusOr<SparseMap> SparseMap::Reserve(std::size_t bytes, Pages pages) {
   madvise(data, bytes, MADV_DONTDUMP);
   if (pages == Pages::kHuge) madvise(data, bytes, MADV_HUGEPAGE);
   return SparseMap(static_cast<std::byte*>(data), bytes);
+}
+
+absl::StatusOr<SparseMap> SparseMap::MakeOpen(std::size_t bytes) {
+  absl::StatusOr<SparseMap> map = Reserve(bytes);
+  if (map.ok() && !map->Open(bytes)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cannot open ", bytes, " bytes of memory: ", ErrnoText(errno), "; free some"));
+  }
+  return map;
 }
 
 SparseMap::SparseMap(SparseMap&& other) noexcept

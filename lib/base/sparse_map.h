@@ -21,6 +21,9 @@ class SparseMap final {
   // Returns: ResourceExhausted when there is not that much address space (RLIMIT_AS, mlockall).
   static absl::StatusOr<SparseMap> Reserve(std::size_t bytes, Pages pages = Pages::kSmall);
 
+  // Reserves and opens all of it. Returns: ResourceExhausted also when the kernel gives no memory.
+  static absl::StatusOr<SparseMap> MakeOpen(std::size_t bytes);
+
   SparseMap() = default;
   SparseMap(SparseMap&& other) noexcept;
   SparseMap& operator=(SparseMap&& other) noexcept;

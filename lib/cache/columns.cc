@@ -29,12 +29,8 @@ Columns::Columns(const Barrier& barrier) : barrier_(barrier) {
 
 absl::Status Columns::Reserve() {
   constexpr std::size_t kBytes = (kSlotsBefore + std::size_t{ThreadSlot::kEnd}) * sizeof(Column);
-  absl::StatusOr<SparseMap> map = SparseMap::Reserve(kBytes);
+  absl::StatusOr<SparseMap> map = SparseMap::MakeOpen(kBytes);
   if (!map.ok()) return map.status();
-  if (!map->Open(kBytes)) {
-    return absl::ResourceExhaustedError(
-        "the kernel gives no memory for the cache's own records; free some");
-  }
   column_map_ = *std::move(map);
   columns_ = reinterpret_cast<Column*>(column_map_.data()) + kSlotsBefore;
   wiped_ = madvise(column_map_.data(), column_map_.bytes(), MADV_WIPEONFORK) == 0;

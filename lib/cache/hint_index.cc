@@ -47,8 +47,8 @@ void HintIndex::Set(Range range, RegionId id) {
 }
 
 HintIndex::Block* HintIndex::MakeBlock(std::size_t at) {
-  absl::StatusOr<SparseMap> map = SparseMap::Reserve(sizeof(Block));
-  if (!map.ok() || !map->Open(sizeof(Block))) return nullptr;
+  absl::StatusOr<SparseMap> map = SparseMap::MakeOpen(sizeof(Block));
+  if (!map.ok()) return nullptr;
   auto* const made = reinterpret_cast<Block*>(map->data());  // Zeroes are valid entries.
   Block* current = nullptr;
   if (!top_[at].compare_exchange_strong(current, made, std::memory_order_acq_rel)) return current;
@@ -93,8 +93,8 @@ void HintIndex::SetInLeaf(Leaf& leaf, Range span, Range range, RegionId id) {
 std::uint64_t HintIndex::MakeLeaf(RegionId id) {
   const MutexLock lock(making_);
   if (leaf_maps_.empty() || leaf_bytes_ + sizeof(Leaf) > kLeafMapBytes) {
-    absl::StatusOr<SparseMap> map = SparseMap::Reserve(kLeafMapBytes);
-    if (!map.ok() || !map->Open(kLeafMapBytes)) return 0;
+    absl::StatusOr<SparseMap> map = SparseMap::MakeOpen(kLeafMapBytes);
+    if (!map.ok()) return 0;
     leaf_maps_.push_back(*std::move(map));
     leaf_bytes_ = 0;
   }

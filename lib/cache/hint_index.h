@@ -4,9 +4,10 @@
 // one costs a look into the real index and nothing else; that is why nothing here needs an order, a
 // version, or to be taken back when a region goes.
 //
-//   top[(address >> 39) % 2^9] -> block[(address >> 21) % 2^18]   an id, or a
-//                          leaf[(address >> 16) % 32]      an id, or a
-//                          twig[(address >> 12) % 16]      an id
+//   top[(address >> 39) % 2^9] -> a block
+//      block[(address >> 21) % 2^18]   an id, or a
+//       leaf[(address >> 16) % 32]     an id, or a
+//       twig[(address >> 12) % 16]     an id
 //
 // A leaf is made where two regions share 2 MiB, a twig where they share 64 KiB: 192 bytes for a
 // border between two large regions. All stay until the cache goes; they are in maps of their own,
