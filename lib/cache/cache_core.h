@@ -30,6 +30,7 @@
 #include "lib/cache/hit_path.h"
 #include "lib/cache/region.h"
 #include "lib/cache/region_index.h"
+#include "lib/memory/limits.h"
 #include "linchpin/cache.h"
 
 namespace linchpin::internal {
@@ -135,7 +136,7 @@ class CacheCore final : public MemoryMonitor::Listener {
     kLong,   // Until it is called.
   };
 
-  CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options);
+  CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options, const MemoryLimits& memory);
 
   // lifecycle.cc
   static void Abandon(std::unique_ptr<CacheCore> core);
@@ -195,9 +196,8 @@ class CacheCore final : public MemoryMonitor::Listener {
   // miss.cc. An attempt returns a region held for the caller, null for "try again", or an error.
   absl::StatusOr<Region*> Attempt(const Request& request, Attempts& attempts);
   absl::StatusOr<Region*> Join(const Range& pages, Access access, Flight& flight);
-  const Region* FindFlyingLocked(const Request& request, const Range& pages, Attempts& attempts,
-                                 std::shared_ptr<Flight>& flight)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool FindFlyingLocked(const Request& request, const Range& pages, Attempts& attempts,
+                        std::shared_ptr<Flight>& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   RegionUse UseOf(const Request& request, const WatchedExtent& extent) const;
   Verdict PublishLocked(const Request& request, const WatchedExtent& extent, Attempts& attempts)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -17,14 +17,15 @@ std::uint64_t CacheCore::EvictOneLocked() {
   if (stats_.idle_bytes == 0) return 0;
   for (std::size_t steps = 2 * clock_.size(); steps > 0; --steps) {
     Region& region = clock_.front();
-    if (region.account == Account::kIdle && !region.used) {
+    const bool idle = region.account == Account::kIdle;
+    if (idle && !region.used) {
       LINCHPIN_CHECK(exact_);
       const std::uint64_t bytes = region.range.size();
       ++stats_.evictions;
       RetireLocked(region);
       return bytes;
     }
-    if (region.account == Account::kIdle) region.used = false;
+    if (idle) region.used = false;
     clock_.splice(clock_.end(), clock_, clock_.begin());
   }
   return 0;

@@ -79,7 +79,7 @@ void HitPath::Prepare() {
 
 // The time of a look is taken before it, so that it is rather too old than too new.
 void HitPath::SettleFor(Column& mine) const {
-  if (!(strict_ && MustLook(mine)) && Quiet()) return;
+  if (Fresh(mine, strict_)) return;
   const std::uint64_t now = Ticks();
   monitor_.Settle();
   mine.settled_at = now;

@@ -50,7 +50,7 @@ class HitPath final {
   template <Freshness kHow>
   Taken TryAcquire(std::uintptr_t start, std::size_t size, Access access) const {
     Column& mine = columns_.MineOrNobodys();
-    if ((kHow == Freshness::kStrict && MustLook(mine)) || !Quiet()) [[unlikely]]
+    if (!Fresh(mine, kHow == Freshness::kStrict)) [[unlikely]]
       return {};
     return Take<Gate::kOpen>(mine, hints_.Find(start), {start, size},
                              static_cast<std::uint32_t>(access));
@@ -103,10 +103,12 @@ class HitPath final {
   Outcome GiveBack(RegionId id) const;
   Taken TakeAsTheGateSays(Column& mine, RegionId id, Asked asked, std::uint32_t rights) const;
   void SettleFor(Column& mine) const;
-  bool MustLook(const Column& mine) const { return Ticks() - mine.settled_at >= settle_ticks_; }
-  // Whether no change is just being told. Before the load of the record's state; pairs with the
-  // monitor's reader.
-  bool Quiet() const { return epoch_->load(std::memory_order_acquire) % 2 == 0; }
+  // Whether a thread may believe a record now. Before the load of the record's state; pairs with
+  // the monitor's reader. `strict`: as strict().
+  bool Fresh(const Column& mine, bool strict) const {
+    if (strict && Ticks() - mine.settled_at >= settle_ticks_) return false;
+    return epoch_->load(std::memory_order_acquire) % 2 == 0;
+  }
 
   // Whether who lets go of a region in this state tells the cache.
   static bool MustTell(std::uint32_t state) {

@@ -14,7 +14,7 @@ void CacheCore::Invalidate(const Range& range) {
 
 void CacheCore::OnChanged(Range range) {
   const NoAllocationLock lock(mutex_);
-  told_.store(told_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  told_.fetch_add(1, std::memory_order_relaxed);
   index_.ForEachOverlapping(range, [&](Region& region) {
     mutex_.AssertHeld();
     ChangedLocked(region, range);
@@ -45,9 +45,7 @@ void CacheCore::ChangedLocked(Region& region, const Range& range) {
 void CacheCore::UnkeepLocked(const Region& region) {
   if (!region.use.kept) return;
   kept_bytes_ -= region.range.size();
-  if (pressure_ && kept_bytes_ <= max_idle_bytes_ && rest_ == Rest::kLong) {
-    CallReaperLocked(kLimboBatch);
-  }
+  if (pressure_ && kept_bytes_ <= max_idle_bytes_) CallReaperLocked(1);
 }
 
 void CacheCore::RetireLocked(Region& region) {

@@ -9,13 +9,11 @@
 #include "lib/base/log.h"
 #include "lib/base/process.h"
 #include "lib/cache/cache_core.h"
-#include "lib/memory/limits.h"
 
 namespace linchpin::internal {
 namespace {
 
-std::uint64_t DefaultIdleBytes() {
-  const MemoryLimits memory = ReadMemoryLimits();
+std::uint64_t DefaultIdleBytes(const MemoryLimits& memory) {
   if (memory.memlock_exempt) return memory.machine_bytes / 2;
   const std::uint64_t left =
       memory.memlock_bytes - std::min(memory.memlock_bytes, memory.pinned_bytes);
@@ -24,10 +22,9 @@ std::uint64_t DefaultIdleBytes() {
 
 // So many that what is reserved for them takes an eighth of the addresses that RLIMIT_AS leaves:
 // the others are for the program, and for what each of its threads counts.
-std::uint64_t AffordableRegions() {
+std::uint64_t AffordableRegions(const MemoryLimits& memory) {
   constexpr std::uint64_t kShare = 8;
-  return std::max<std::uint64_t>(
-      ReadMemoryLimits().address_bytes / kShare / HitPath::kReservedPerRegion, 1);
+  return memory.address_bytes / kShare / HitPath::kReservedPerRegion;
 }
 
 absl::Status InheritedError() {
@@ -46,8 +43,8 @@ absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Reg
                                                    "; choose a share from 0 to below 1"));
   }
   if (options.monitor == nullptr) options.monitor = MemoryMonitor::Shared();
-  std::unique_ptr<CacheCore> core(new CacheCore(std::move(registrar), std::move(options)));
-  core->max_regions_ = std::min(core->max_regions_, AffordableRegions());
+  std::unique_ptr<CacheCore> core(
+      new CacheCore(std::move(registrar), std::move(options), ReadMemoryLimits()));
   if (absl::Status status = core->hits_.Reserve(core->max_regions_); !status.ok()) return status;
   core->max_regions_ = std::min(core->max_regions_, core->hits_.slab().capacity());
   if (core->options_.max_held_bytes != 0) core->EnterExact();  // For good: each hit is counted.
@@ -59,14 +56,18 @@ absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Reg
   return core;
 }
 
-CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options)
+CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options,
+                     const MemoryLimits& memory)
     : registrar_(std::move(registrar)),
       options_(std::move(options)),
       monitor_(options_.monitor),
       limits_(registrar_->limits()),
-      max_idle_bytes_(options_.max_idle_bytes != 0 ? options_.max_idle_bytes : DefaultIdleBytes()),
+      max_idle_bytes_(options_.max_idle_bytes != 0 ? options_.max_idle_bytes
+                                                   : DefaultIdleBytes(memory)),
       max_regions_(std::max<std::uint64_t>(
-          options_.max_regions != 0 ? options_.max_regions : limits_.max_regions / 4, 1)),
+          std::min(options_.max_regions != 0 ? options_.max_regions : limits_.max_regions / 4,
+                   AffordableRegions(memory)),
+          1)),
       hits_(*monitor_, options_.freshness) {}
 
 // Nothing is left by now but records of leaks.

@@ -57,7 +57,7 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
   const WatchedExtent extent = monitor_->Watch(request.range, attempts.look_again);
   attempts.looked_again |= std::exchange(attempts.look_again, false);
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
-  const Region* flying = nullptr;
+  bool flying = false;
   std::shared_ptr<Flight> flight;
   Verdict verdict = Verdict::kPublished;
   bool changed = false;
@@ -69,12 +69,12 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
       return found;
     }
     flying = FindFlyingLocked(request, pages, attempts, flight);
-    if (flying == nullptr) verdict = PublishLocked(request, extent, attempts);
+    if (!flying) verdict = PublishLocked(request, extent, attempts);
     changed = told != told_.load(std::memory_order_relaxed);
     attempts.reaped_before = ReapedLocked();
   }
-  if (flying != nullptr && flight != nullptr) return Join(pages, request.access, *flight);
-  if (flying != nullptr) {
+  if (flight != nullptr) return Join(pages, request.access, *flight);
+  if (flying) {
     attempts.flight = std::make_shared<Flight>();  // Nobody waits for that one yet: next time.
     return nullptr;
   }
@@ -125,25 +125,25 @@ absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict 
   return NoRoom(request.range, "the cache holds as many regions as it may");
 }
 
-// Returns: a region under way that would do, or null. `flight` is what to wait for then; null if
+// Returns: whether a region is under way that would do. `flight` is what to wait for then; null if
 // the first who waits must make it.
-const Region* CacheCore::FindFlyingLocked(const Request& request, const Range& pages,
-                                          Attempts& attempts, std::shared_ptr<Flight>& flight) {
-  if (options_.mode == Mode::kOff || RefusesLocked()) return nullptr;
+bool CacheCore::FindFlyingLocked(const Request& request, const Range& pages, Attempts& attempts,
+                                 std::shared_ptr<Flight>& flight) {
+  if (options_.mode == Mode::kOff || RefusesLocked()) return false;
   Region* found = nullptr;
   index_.pending().ForEachOverlapping(pages, [&](Region& region) {
     if (!region.use.shared || region.use.exact != request.exact) return;
     const bool same = region.range == pages && region.access == request.access;
     if (request.exact ? same : SameKind(region.access, request.access)) found = &region;
   });
-  if (found == nullptr) return nullptr;
+  if (found == nullptr) return false;
   if (found->flight == nullptr) {
     found->flight = attempts.flight.get();
     flight = std::move(attempts.flight);
   } else {
     flight = found->flight->shared_from_this();
   }
-  return found;
+  return true;
 }
 
 absl::StatusOr<Region*> CacheCore::Join(const Range& pages, Access access, Flight& flight) {

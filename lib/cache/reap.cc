@@ -145,8 +145,10 @@ bool CacheCore::WaitForWorkLocked() {
     const Clock::time_point now = Clock::now();
     if (!wakeful) wakeful = now + kWakefulTime;
     const bool relief = pressure_ && kept_bytes_ <= max_idle_bytes_;
-    const bool soon = relief || now < *wakeful;
-    RestLocked(!limbo_.empty() ? limbo_due_ : soon ? now + kLimboTime : Clock::time_point::max());
+    Clock::time_point until = Clock::time_point::max();
+    if (relief || now < *wakeful) until = now + kLimboTime;
+    if (!limbo_.empty()) until = limbo_due_;
+    RestLocked(until);
   }
 }
 
