@@ -112,6 +112,7 @@ TEST_F(HintIndexTest, HasNoHintsForWhatIsBeyond48Bits) {
   EXPECT_EQ(hints_.Find(0), 0u) << "which shares it";
   Live(2, {std::uintptr_t{1} << 56, (std::uintptr_t{1} << 56) + kPageBytes});
   EXPECT_EQ(hints_.Find(std::uintptr_t{1} << 56), 0u);
+  EXPECT_EQ(hints_.Find(UINTPTR_MAX), 1u) << "the hint of the highest page down here";
 }
 
 // A leaf would still have the dead id under its own page.

@@ -66,6 +66,15 @@ TEST_F(HitPath, ServesNothingElse) {
   EXPECT_EQ(cache_->stats().leases, 2u);
 }
 
+TEST_F(HitPath, ServesNoAddressThatSharesAHint) {
+  Make();
+  const std::uint32_t lkey = KeyOf(memory_.data(), kPage, kWrite);
+  const auto* const above =
+      reinterpret_cast<const void*>(memory_.start() + (std::uintptr_t{1} << 48));
+  EXPECT_NE(KeyOf(above, kPage, kWrite), lkey);
+  EXPECT_EQ(cache_->stats().hits, 0u);
+}
+
 TEST_F(HitPath, ServesNoRegionOfAnotherKindAtTheSameAddress) {
   Make();
   constexpr Access kRelaxed = kWrite | Access::kRelaxedOrdering;
