@@ -13,6 +13,7 @@
 
 #include "linchpin/access.h"
 #include "linchpin/monitor.h"
+#include "linchpin/pin_file.h"
 #include "linchpin/range.h"
 #include "linchpin/registrar.h"
 
@@ -75,6 +76,7 @@ struct CacheStats {
   std::uint64_t leases = 0;
   std::uint64_t stale_regions = 0;  // Held, but out of the cache.
   std::uint64_t leaked = 0;         // Registrations whose deregistration failed.
+  std::uint64_t revocations = 0;    // Leases taken back although held, with their PinFile.
   std::uint64_t unwatched = 0;      // Registrations not kept, because nothing watches their memory.
   std::uint64_t reap_lag_us_max = 0;  // The longest that a dead region has waited for the reaper.
 };
@@ -122,7 +124,12 @@ class Lease final {
   Range range() const { return range_; }  // What was asked for.
   Range registered() const;               // What the MR covers.
   LeaseState state() const;
-  bool cached() const;  // Whether the registration is kept for others after this lease.
+  bool cached() const;   // Whether the registration is kept for others after this lease.
+  bool revoked() const;  // Whether its PinFile took it back: the keys may be dead.
+
+  // Notes that the device has written to `written`, as far as it lies in range(), for
+  // PinFile::Sync. Of a lease without an owner nothing is noted: the kernel marks what it unpins.
+  void MarkDirty(Range written);
 
   explicit operator bool() const { return core_ != nullptr; }
 
@@ -172,6 +179,15 @@ class RegistrationCache final {
   //   Aborted             the mapping changed during each of 4 registrations
   //   otherwise           what the registrar said
   absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
+
+  // The same for pins whose life is bounded by `owner` (null: as above). When the owner's life
+  // ends, a registration that only it claims is deregistered although held, and so is every one
+  // with remote rights, which is the owner's alone; a local one that others claim too stays for
+  // them. Memory of the file that the owner's guard keeps from shrinking is kept like memory that
+  // is watched in full. Takes the cache's mutex, and room for one region more. Returns: as above,
+  // and FailedPrecondition when the owner's life has ended, saying why.
+  absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access,
+                                const std::shared_ptr<PinFile>& owner);
 
   // Acquires each of `ranges`, which may overlap or be equal, for `access`: with one freshness
   // check for all, the hits first and then the misses one after another. All or nothing. Returns:

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -68,6 +69,7 @@ class LoopbackDevice final : public Registrar {
   absl::StatusOr<Registration> Register(Range range, Access access) override;
   absl::Status Deregister(Registration& registration) override;
   RegistrarLimits limits() const override;
+  std::string name() const override { return "loopback"; }
 
   // Copies the local extents, in order, to the remote address, as an RDMA write does; checks every
   // key, bound and right before the first byte moves. Returns when the bytes have arrived. Of an

@@ -30,6 +30,9 @@ struct WatchedExtent {
   Coverage coverage = Coverage::kNone;  // The least of the mappings that `range` touches.
   bool passing = false;                 // `coverage` is yet to rise: nothing may be kept on it.
   std::size_t page_size = 4096;  // The largest of the mappings that `range` touches, in bytes.
+  // The file of the first of the mappings that has one: makedev() and inode; 0, 0 if none has.
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
 };
 
 // Says that the process's mappings changed. One monitor serves any number of caches.

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -60,6 +61,9 @@ class Registrar {
   virtual absl::Status Deregister(Registration& registration) = 0;
 
   virtual RegistrarLimits limits() const = 0;
+
+  // What people call the device: "rxe0", "loopback". Shown by `linchpin pins`.
+  virtual std::string name() const { return "registrar"; }
 };
 
 }  // namespace linchpin

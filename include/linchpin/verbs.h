@@ -20,6 +20,8 @@ struct VerbsTable {
   ibv_mr* (*reg_mr)(ibv_pd* pd, void* address, std::size_t length, int access);
   int (*dereg_mr)(ibv_mr* mr);  // Returns an errno value.
   int (*query_device_ex)(ibv_context* context, ibv_device_attr_ex* attributes);  // The same.
+  // Null: the registrar has no name of its own.
+  const char* (*get_device_name)(ibv_context* context) = nullptr;
 
   static const VerbsTable& Libibverbs();
 };

@@ -45,6 +45,10 @@ WatchedExtent Summarise(Range range, const std::vector<Mapping>& mappings,
   for (const Mapping& mapping : mappings) {
     extent.coverage = std::min(extent.coverage, coverage(mapping.kind));
     extent.page_size = std::max(extent.page_size, mapping.page_size);
+    if (extent.inode == 0 && mapping.inode != 0) {
+      extent.device = mapping.device;
+      extent.inode = mapping.inode;
+    }
   }
   if (mappings.size() == 1 && mappings.front().kind != MappingKind::kHole) {
     extent.uniform = true;

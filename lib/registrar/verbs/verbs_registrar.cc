@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 
@@ -47,6 +48,7 @@ class PdRegistrar final : public Registrar {
   absl::StatusOr<Registration> Register(Range range, Access access) override;
   absl::Status Deregister(Registration& registration) override;
   RegistrarLimits limits() const override { return rules_.limits(); }
+  std::string name() const override;
 
  private:
   // Before the kernel is asked: what it would take wrongly, or refuse without a reason.
@@ -57,6 +59,12 @@ class PdRegistrar final : public Registrar {
   const DeviceRules rules_;
   const std::uint64_t process_;  // MRs belong to it; a forked child may not touch them.
 };
+
+std::string PdRegistrar::name() const {
+  const char* name = nullptr;
+  if (verbs_.get_device_name != nullptr) name = verbs_.get_device_name(pd_->context);
+  return name != nullptr ? name : "verbs";
+}
 
 absl::Status PdRegistrar::Check(Range range, Access access) const {
   if (ProcessCookie() != process_) {

@@ -16,6 +16,7 @@ constexpr VerbsTable kLibibverbs{
         [](ibv_context* context, ibv_device_attr_ex* attributes) {
           return ibv_query_device_ex(context, nullptr, attributes);
         },
+    .get_device_name = [](ibv_context* context) { return ibv_get_device_name(context->device); },
 };
 
 }  // namespace
