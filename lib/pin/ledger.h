@@ -52,6 +52,21 @@ class Ledger final {
   bool Wanted(LedgerEntry cache) const noexcept;  // Since the last Publish. Two memory reads.
   void Publish(LedgerEntry cache, const CacheStats& stats) noexcept;
   void RemoveCache(LedgerEntry cache) noexcept;
+
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+  ~Ledger();
+
+ private:
+  class State;
+
+  explicit Ledger(Ledger* inherited);
+  // Null in a forked child, in which the state's mutex may be locked for ever.
+  State* Mine() const noexcept;
+
+  const std::uint64_t cookie_;
+  const std::unique_ptr<State> state_;
+  Ledger* const inherited_;  // The parent's, in a forked child; neither used nor freed.
 };
 
 }  // namespace linchpin::internal
