@@ -18,7 +18,10 @@ class DirtyRanges final {
  public:
   static constexpr std::size_t kRangesMax = 64;
 
-  void Add(Range added);  // An empty range adds nothing. Allocates.
+  DirtyRanges() { ranges_.reserve(kRangesMax + 1); }
+
+  // An empty range adds nothing. Neither allocates nor frees, nor does MergeInto.
+  void Add(Range added);
   void MergeInto(DirtyRanges& other) const;
   void Clear() { ranges_.clear(); }
 

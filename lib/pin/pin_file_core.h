@@ -61,6 +61,12 @@ class PinFileCore final : public std::enable_shared_from_this<PinFileCore> {
   // Whether the guard, if there is one, still holds for memory of this file (st_dev, st_ino).
   bool Guards(std::uint64_t device, std::uint64_t inode) const;
 
+  // Whether claims can begin. False from before the first client is told.
+  bool alive() const;
+
+  // Remembers dirty ranges of a claim that ends, for the next Sync. Allocates.
+  void KeepDirty(const std::vector<Range>& ranges);
+
   std::uint64_t id() const;
   const std::string& name() const;
 };
