@@ -10,6 +10,8 @@
 #include <fstream>
 #include <string>
 
+#include "lib/memory/procmap.h"
+
 namespace linchpin {
 namespace {
 
@@ -45,10 +47,24 @@ std::uint64_t LimitIn(const std::string& file, std::uint64_t otherwise) {
   return stream >> limit && limit != 0 ? limit : otherwise;
 }
 
-std::uint64_t MachineBytes() {
+}  // namespace
+
+MemoryLimits ReadMemoryLimits() {
+  MemoryLimits limits;
+  rlimit memlock{};
+  getrlimit(RLIMIT_MEMLOCK, &memlock);
+  limits.memlock_bytes = memlock.rlim_cur;
+  limits.memlock_exempt = memlock.rlim_cur == RLIM_INFINITY || HasIpcLock();
+  limits.pinned_bytes = StatusBytes("VmPin:");
+  limits.machine_bytes = MachineBytes(0);
+  limits.address_bytes = AddressBytesLeft();
+  return limits;
+}
+
+std::uint64_t MachineBytes(pid_t pid) {
   std::uint64_t bytes = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
                         static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  std::ifstream groups("/proc/self/cgroup");
+  std::ifstream groups(ProcPath(pid, "cgroup"));
   std::string line;
   while (std::getline(groups, line)) {  // "0::/path" is version 2, "5:memory:/path" version 1.
     const std::string path = line.substr(std::min(line.size(), line.rfind(':') + 1));
@@ -60,20 +76,6 @@ std::uint64_t MachineBytes() {
     }
   }
   return bytes;
-}
-
-}  // namespace
-
-MemoryLimits ReadMemoryLimits() {
-  MemoryLimits limits;
-  rlimit memlock{};
-  getrlimit(RLIMIT_MEMLOCK, &memlock);
-  limits.memlock_bytes = memlock.rlim_cur;
-  limits.memlock_exempt = memlock.rlim_cur == RLIM_INFINITY || HasIpcLock();
-  limits.pinned_bytes = StatusBytes("VmPin:");
-  limits.machine_bytes = MachineBytes();
-  limits.address_bytes = AddressBytesLeft();
-  return limits;
 }
 
 }  // namespace linchpin

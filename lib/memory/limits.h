@@ -1,6 +1,8 @@
 // What bounds the memory that this process may pin, and the addresses that it may use.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 
 namespace linchpin {
@@ -16,5 +18,8 @@ struct MemoryLimits {
 // Reads the limits as they are now: a few files in /proc and /sys, about 0.1 ms. What cannot be
 // read is taken as: no pins, no exemption, the machine's memory.
 MemoryLimits ReadMemoryLimits();
+
+// The machine's memory, or what the cgroup of process `pid` (0: this one) leaves of it if less.
+std::uint64_t MachineBytes(pid_t pid);
 
 }  // namespace linchpin

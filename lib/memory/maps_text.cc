@@ -1,6 +1,5 @@
 #include "lib/memory/maps_text.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -9,11 +8,9 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <memory>
 #include <string>
 
 #include "lib/base/error.h"
-#include "lib/base/fd.h"
 
 namespace linchpin {
 namespace {
@@ -100,30 +97,6 @@ absl::StatusOr<std::optional<std::string_view>> MapsText::NextLine() {
     if (at_end_) return std::nullopt;
     if (unread.size() == buffer_.size()) begin_ = end_;  // Cut.
     if (absl::Status status = Fill(); !status.ok()) return status;
-  }
-}
-
-std::size_t PageSizeFromSmaps(Range range) {
-  constexpr std::string_view kKey = "KernelPageSize:";
-  constexpr std::size_t kKilo = 1024;
-  const Fd fd(open("/proc/self/smaps", O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return BasePageSize();
-  const auto text = std::make_unique<MapsText>();
-  text->Rewind(fd.get());
-  bool inside = false;
-  for (;;) {
-    const auto line = text->NextLine();
-    if (!line.ok() || !line->has_value()) return BasePageSize();
-    if (const auto mapping = ParseMapsLine(**line)) {
-      if (inside || mapping->range.start > range.start) return BasePageSize();
-      inside = mapping->range == range;
-    } else if (inside && (*line)->starts_with(kKey)) {
-      std::string_view value = (*line)->substr(kKey.size());
-      value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
-      std::size_t kilobytes = 0;
-      std::from_chars(value.data(), value.data() + value.size(), kilobytes);
-      return kilobytes == 0 ? BasePageSize() : kilobytes * kKilo;
-    }
   }
 }
 

@@ -43,8 +43,4 @@ class MapsText final {
   bool at_end_ = false;
 };
 
-// Returns: the kernel's page size of the mapping that is exactly `range`, from smaps, which is
-// slow; the ordinary page size when there is no such mapping (any more).
-std::size_t PageSizeFromSmaps(Range range);
-
 }  // namespace linchpin

@@ -8,7 +8,10 @@
 #include <cerrno>
 #include <climits>
 #include <cstdint>
+#include <string>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
 
 #include "lib/base/error.h"
 #include "lib/base/fork_closed_fd.h"
@@ -16,6 +19,7 @@
 #include "lib/base/process.h"
 #include "lib/memory/maps_text.h"
 #include "lib/memory/procmap_query.h"
+#include "lib/memory/smaps.h"
 
 namespace linchpin {
 namespace {
@@ -137,8 +141,9 @@ absl::StatusOr<MappingReader::Open*> MappingReader::Current() {
 absl::StatusOr<MappingReader::Open*> MappingReader::Reopen(Open* old) {
   auto made = std::make_unique<Open>();
   made->cookie = ProcessCookie();
-  made->fd = ForkClosedFd(::open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
-  if (!made->fd.valid()) return ErrnoToStatus(errno, "opening /proc/self/maps", kRemedy);
+  const std::string path = ProcPath(pid_, "maps");
+  made->fd = ForkClosedFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!made->fd.valid()) return ErrnoToStatus(errno, "opening " + path, kRemedy);
   ProcmapQuery query{};
   made->has_query = source_ == Source::kBest && AskOnce(made->fd.get(), 0, &query, nullptr, 0) == 0;
   if (!open_.compare_exchange_strong(old, made.get(), std::memory_order_acq_rel)) return old;
@@ -152,13 +157,13 @@ absl::StatusOr<std::vector<Mapping>> MappingReader::Query(const Open& open, Rang
     Mapping mapping;
     const int error = Ask(open.fd.get(), collector.next(), &mapping);
     if (error == ENOENT) break;
-    if (error != 0) return ErrnoToStatus(error, "PROCMAP_QUERY on /proc/self/maps", kRemedy);
+    if (error != 0) return ErrnoToStatus(error, "PROCMAP_QUERY", kRemedy);
     collector.Add(std::move(mapping));
   }
   return collector.Finish();
 }
 
-absl::StatusOr<std::vector<Mapping>> MappingReader::ReadText(Open& open, Range range) {
+absl::StatusOr<std::vector<Mapping>> MappingReader::ReadText(Open& open, Range range) const {
   Collector collector(range);
   {
     const MutexLock lock(open.mutex);
@@ -173,14 +178,14 @@ absl::StatusOr<std::vector<Mapping>> MappingReader::ReadText(Open& open, Range r
   std::vector<Mapping> mappings = collector.Finish();
   for (Mapping& mapping : mappings) {
     if (!CouldBeHugetlb(mapping)) continue;
-    mapping.page_size = PageSizeFromSmaps(mapping.range);
+    if (const auto details = ReadSmaps(pid_, mapping.range)) mapping.page_size = details->page_size;
     mapping.kind = Classify(mapping);
   }
   return mappings;
 }
 
 absl::StatusOr<std::vector<Mapping>> MappingReader::LookUpAll(Range range) {
-  const auto read = [range](Open& open) {
+  const auto read = [this, range](Open& open) {
     return open.has_query ? Query(open, range) : ReadText(open, range);
   };
   const auto open = Current();
@@ -208,6 +213,11 @@ MappingReader& OfProcess() {
 }
 
 }  // namespace
+
+std::string ProcPath(pid_t pid, std::string_view file) {
+  const absl::string_view name(file.data(), file.size());
+  return pid == 0 ? absl::StrCat("/proc/self/", name) : absl::StrCat("/proc/", pid, "/", name);
+}
 
 absl::StatusOr<Mapping> LookUpMapping(std::uintptr_t address) {
   return OfProcess().LookUp(address);
