@@ -36,6 +36,8 @@ struct RegistrarLimits {
   std::uint64_t max_region_bytes = std::numeric_limits<std::uint64_t>::max();  // One region.
   std::uint64_t page_sizes = 4096;  // A bit for each page size the device can translate, in bytes.
   bool on_demand = false;           // Access::kOnDemand, on reliable connected transport.
+  bool pins_for_writing = false;    // Whatever the rights: read-only memory cannot be registered.
+  bool shares_memlock = false;      // RLIMIT_MEMLOCK counts the pins of all the user's processes.
 };
 
 // Makes registrations. An interface: bring your own device.

@@ -302,6 +302,8 @@ absl::Status LoopbackDevice::Deregister(Registration& registration) {
 RegistrarLimits LoopbackDevice::limits() const {
   RegistrarLimits limits;
   limits.max_regions = impl_->InForkedChild() ? 0 : impl_->max_regions();
+  limits.pins_for_writing = true;
+  limits.shares_memlock = true;
   // A region begins and ends in the middle of a piece.
   limits.max_region_bytes = (loopback::SlotPool::kSlotsMax - 1) * Region::kPieceBytes;
   return limits;
