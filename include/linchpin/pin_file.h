@@ -52,8 +52,8 @@ class BackingGuard final {
  private:
   friend class internal::PinFileCore;
   class Impl;
-  explicit BackingGuard(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit BackingGuard(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
 };
 
 struct PinFileOptions {
@@ -63,7 +63,7 @@ struct PinFileOptions {
   // Whether a peer that has only shut down its sending side (RDHUP) still counts as there.
   bool half_close_is_alive = false;
   std::shared_ptr<BackingGuard> guard = nullptr;  // One PinFile a guard.
-  std::string name;                               // Shown by `linchpin pins`; cut to 63 bytes.
+  std::string name = {};                          // Shown by `linchpin pins`; cut to 63 bytes.
 };
 
 // Ties pins to the life of a file descriptor, in this process or another. While it is alive, memory
