@@ -13,6 +13,11 @@ constexpr int kMaxCollisions = 4;  // The first registration and three retries.
 
 }  // namespace
 
+absl::Status InheritedError() {
+  return absl::FailedPreconditionError(
+      "this cache belongs to the parent process; make a new one, and a new registrar, after fork");
+}
+
 absl::StatusOr<Request> CacheCore::Check(const void* address, std::size_t length,
                                          Access access) const {
   const absl::StatusOr<Range> range = Range::Of(address, length);
@@ -55,35 +60,35 @@ RegionId CacheCore::TryAcquireUncommon(std::uintptr_t start, std::size_t size, A
 }
 
 absl::StatusOr<Lease> CacheCore::Acquire(const void* address, std::size_t length, Access access) {
-  if (Inherited()) {
-    return absl::FailedPreconditionError(
-        "this cache belongs to the parent process; make a new one, and a new registrar, after "
-        "fork");
-  }
+  if (Inherited()) return InheritedError();
   absl::StatusOr<Request> request = Check(address, length, access);
   if (!request.ok()) {
     CountFailure();
     return request.status();
   }
+  Attempts attempts;
+  return AcquireChecked(*request, attempts);
+}
+
+absl::StatusOr<Lease> CacheCore::AcquireChecked(const Request& request, Attempts& attempts) {
   hits_.Prepare();
   hits_.Settle();  // Before the look-up: what was unmapped by now is out of the index.
   Region* found = nullptr;
-  Attempts attempts;
   {
     const NoAllocationLock lock(mutex_);
-    found = FindLocked(*request);
+    found = FindLocked(request);
     if (found != nullptr) TakeLocked(*found);
     ++(found != nullptr ? stats_.locked_hits : stats_.misses);
     attempts.landings = landings_;
   }
   if (found != nullptr) {
     if (found->use.fast) {
-      hits_.hints().Set({request->range.start, request->range.start + 1}, found->id);
+      hits_.hints().Set({request.range.start, request.range.start + 1}, found->id);
     }
-    return Lease(this, found->id, request->range);
+    return Lease(this, found->id, request.range);
   }
   hits_.SettleForMiss();
-  absl::StatusOr<Lease> lease = Miss(*request, attempts);
+  absl::StatusOr<Lease> lease = Miss(request, attempts);
   if (!lease.ok()) CountFailure();
   return lease;
 }
@@ -103,7 +108,8 @@ absl::StatusOr<Lease> CacheCore::Miss(const Request& request, Attempts& attempts
 
 // The region that serves the request, if there is one and it may be handed out.
 Region* CacheCore::FindLocked(const Request& request) {
-  if (options_.mode == Mode::kOff || RefusesLocked()) return nullptr;
+  const bool private_to_it = request.exact && request.file != nullptr;
+  if (options_.mode == Mode::kOff || private_to_it || RefusesLocked()) return nullptr;
   Region* const found = index_.Find(request.range, request.access, request.exact);
   const bool over =
       found != nullptr && OverHeldLocked(found->range.size()) && LeasesOnLocked(*found) == 0;
@@ -111,7 +117,7 @@ Region* CacheCore::FindLocked(const Request& request) {
 }
 
 void CacheCore::TakeLocked(Region& region) {
-  ++hits_.slab().ledger(region.id);
+  ++hits_.slab().tally(region.id);
   AccountLocked(region, Account::kHeld);
   region.used = true;
 }
@@ -135,7 +141,7 @@ void CacheCore::ReleaseUncommon(RegionId id, HitPath::Outcome outcome) noexcept 
 void CacheCore::ReleaseLocked(RegionId id) noexcept {
   hits_.Prepare();
   const NoAllocationLock lock(mutex_);
-  --hits_.slab().ledger(id);
+  --hits_.slab().tally(id);
   LookAfterLocked(id);
   changed_.NotifyAll();
 }
@@ -146,9 +152,9 @@ RegistrationKeys CacheCore::KeysOf(RegionId id, std::size_t device) const {
     return {record.lkey.load(std::memory_order_relaxed),
             record.rkey.load(std::memory_order_relaxed)};
   }
-  const auto& others = hits_.slab().held(id).other_keys;
-  LINCHPIN_CHECK(others != nullptr && device <= others->size());
-  return (*others)[device - 1];
+  const ExtrasChain& extras = hits_.slab().held(id).extras;
+  LINCHPIN_CHECK(extras != nullptr && device <= extras->other_keys.size());
+  return extras->other_keys[device - 1];
 }
 
 Range CacheCore::RegisteredOf(RegionId id) const {

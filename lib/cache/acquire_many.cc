@@ -20,11 +20,7 @@ constexpr std::size_t kLookUpsAtOnce = 64;
 
 absl::StatusOr<std::vector<Lease>> CacheCore::AcquireMany(std::span<const Range> ranges,
                                                           Access access) {
-  if (Inherited()) {
-    return absl::FailedPreconditionError(
-        "this cache belongs to the parent process; make a new one, and a new registrar, after "
-        "fork");
-  }
+  if (Inherited()) return InheritedError();
   std::vector<Request> requests;
   requests.reserve(ranges.size());
   for (const Range& range : ranges) {

@@ -57,6 +57,13 @@ absl::StatusOr<Lease> RegistrationCache::AcquireSlowly(const void* address, std:
   return core_->Acquire(address, length, access);
 }
 
+absl::StatusOr<Lease> RegistrationCache::Acquire(const void* address, std::size_t length,
+                                                 Access access,
+                                                 const std::shared_ptr<PinFile>& owner) {
+  if (owner == nullptr) return Acquire(address, length, access);
+  return core_->Acquire(address, length, access, *owner);
+}
+
 absl::StatusOr<std::vector<Lease>> RegistrationCache::AcquireMany(std::span<const Range> ranges,
                                                                   Access access) {
   return core_->AcquireMany(ranges, access);
@@ -123,6 +130,17 @@ LeaseState Lease::state() const {
 bool Lease::cached() const {
   LINCHPIN_CHECK(core_ != nullptr);
   return core_->IsKept(region_);
+}
+
+bool Lease::revoked() const {
+  LINCHPIN_CHECK(core_ != nullptr);
+  return core_->IsRevoked(region_);
+}
+
+void Lease::MarkDirty(Range written) {
+  LINCHPIN_CHECK(core_ != nullptr);
+  core_->MarkDirty(region_,
+                   {std::max(written.start, range_.start), std::min(written.end, range_.end)});
 }
 
 }  // namespace linchpin

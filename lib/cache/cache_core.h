@@ -31,6 +31,8 @@
 #include "lib/cache/region.h"
 #include "lib/cache/region_index.h"
 #include "lib/memory/limits.h"
+#include "lib/pin/ledger.h"
+#include "lib/pin/pin_file_core.h"
 #include "linchpin/cache.h"
 
 namespace linchpin::internal {
@@ -39,6 +41,11 @@ using Clock = std::chrono::steady_clock;
 using RegionList =
     boost::intrusive::list<Region,
                            boost::intrusive::member_hook<Region, Region::ListHook, &Region::list>>;
+
+using OwnedList = boost::intrusive::list<
+    RegionExtras,
+    boost::intrusive::member_hook<RegionExtras, RegionExtras::Hook, &RegionExtras::owned>,
+    boost::intrusive::constant_time_size<false>>;
 
 // More than this, dead and not yet deregistered, makes a miss lend the reaper a hand.
 inline constexpr std::uint64_t kMaxDeferredBytes = 64 << 20;
@@ -58,6 +65,7 @@ struct Request {
   Range range;
   Access access = Access::kLocalRead;
   bool exact = false;
+  std::shared_ptr<PinFileCore> file = nullptr;  // Whose it will be; null for nobody's.
 };
 
 // What a miss has learnt from its attempts so far.
@@ -73,10 +81,18 @@ struct Attempts {
   std::uint64_t reaped_before = 0;  // Regions reaped when the attempt under way was published.
   int rooms = 0;                    // How often room was made for one more region.
   std::shared_ptr<Flight> flight;   // To wait on, if nobody has made one: not made under the mutex.
-  Region* region = nullptr;         // Being registered.
+  ExtrasChain extras;               // One link, with a claim on the request's file.
+  bool guarded = false;             // The file's guard covers the memory.
+  LedgerEntry listed = 0;           // Of what was registered last.
+  std::uint64_t device = 0;         // Of the file behind the memory, and its inode.
+  std::uint64_t inode = 0;
+  Region* region = nullptr;  // Being registered.
 };
 
-class CacheCore final : public MemoryMonitor::Listener {
+// For a forked child that uses its parent's cache.
+absl::Status InheritedError();
+
+class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
  public:
   static absl::StatusOr<std::unique_ptr<CacheCore>> Create(std::shared_ptr<Registrar> registrar,
                                                            CacheOptions options);
@@ -96,6 +112,8 @@ class CacheCore final : public MemoryMonitor::Listener {
       ReleaseUncommon(id, outcome);
   }
   absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
+  absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access,
+                                const PinFile& owner);
   absl::StatusOr<std::vector<Lease>> AcquireMany(std::span<const Range> ranges, Access access);
   void Invalidate(const Range& range);  // By the application, for want of an event.
   absl::Status Fence(const Range& range, Clock::time_point deadline);
@@ -107,10 +125,17 @@ class CacheCore final : public MemoryMonitor::Listener {
   // For who holds a lease on the region.
   RegistrationKeys KeysOf(RegionId id, std::size_t device) const;
   Range RegisteredOf(RegionId id) const;
-  bool IsKept(RegionId id) const { return hits_.slab().held(id).use.kept; }
+  bool IsKept(RegionId id) const;
   LeaseState StateOf(RegionId id, const Range& range) const;
+  bool IsRevoked(RegionId id) const;
+  void MarkDirty(RegionId id, const Range& written);
 
   void OnChanged(Range range) override;
+
+  void OnClosing(const PinFileCore& file) override;
+  void OnRevoke(const PinFileCore& file) override;
+  void OnSync(const PinFileCore& file, std::vector<Range>& dirty,
+              std::vector<Range>& held) override;
 
   // Ends the core when the cache goes: at once, or, with leases out, on the last release.
   static void End(std::unique_ptr<CacheCore> core);
@@ -133,7 +158,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   enum class Rest : std::uint8_t {
     kNone,   // Not at all, or it was called.
     kShort,  // It looks after limbo and graves by itself, in kLimboTime at most.
-    kLong,   // Until it is called.
+    kLong,   // Until it is called, or is to look at the ledger.
   };
 
   CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options, const MemoryLimits& memory);
@@ -159,6 +184,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   void ReleaseUncommon(RegionId id, HitPath::Outcome outcome) noexcept;
   void LookAfter(RegionId id);
   absl::StatusOr<Request> Check(const void* address, std::size_t length, Access access) const;
+  absl::StatusOr<Lease> AcquireChecked(const Request& request, Attempts& attempts);
   absl::StatusOr<Lease> Miss(const Request& request, Attempts& attempts);
   bool RefusesLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return closed_ || closers_ > 0;
@@ -173,7 +199,41 @@ class CacheCore final : public MemoryMonitor::Listener {
   void CountFailure();
   void ReleaseLocked(RegionId id) noexcept;
 
-  // exact.cc. While leases are counted exactly, nobody hits without the mutex and the ledger alone
+  // owned.cc
+  absl::Status BeginOwned(const Request& request, Attempts& attempts);
+  absl::Status EndedError(const Request& request);
+  absl::StatusOr<Lease> MakeClaim(const Request& request, Lease base, ExtrasChain extras);
+  ExtrasChain CopyOtherKeys(RegionId id) const;
+  void PublishClaimLocked(Region& claim, RegionId base, ExtrasChain& keys, ExtrasChain& extras)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OwnLocked(Region& region, ExtrasChain extras) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndClaimLocked(Region& claim) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReleaseBaseLocked(Region& claim) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RevokeLocked(RegionExtras& link, ExtrasChain& ended) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RevokeHeldLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SpendLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsIdleLocked(const Region& region) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return region.state == RegionState::kLive && !region.retiring && LeasesOnLocked(region) == 0;
+  }
+  // Calls visit(link) for each link that names the file; visit may take the link out.
+  template <typename Visit>
+  void ForEachOwnedLocked(const PinFileCore& file, Visit visit)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (auto at = owned_.begin(); at != owned_.end();) {
+      RegionExtras& link = *at++;
+      if (link.claim.file() == &file) visit(link);
+    }
+  }
+  void FreeSpent();
+
+  // publish.cc
+  void List(const Request& request, Attempts& attempts, const Region& region);
+  Clock::time_point NextLookLocked(Clock::time_point now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LookAtLedger();
+  void PublishLeases();
+
+  // exact.cc. While leases are counted exactly, nobody hits without the mutex and the tally alone
   // says how many leases there are.
   class Exactly;      // While it lives.
   void EnterExact();  // Waits for those who are hitting, so requires: no lock is held.
@@ -198,7 +258,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   absl::StatusOr<Region*> Join(const Range& pages, Access access, Flight& flight);
   bool FindFlyingLocked(const Request& request, const Range& pages, Attempts& attempts,
                         std::shared_ptr<Flight>& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  RegionUse UseOf(const Request& request, const WatchedExtent& extent) const;
+  RegionUse UseOf(const Request& request, const WatchedExtent& extent, bool guarded) const;
   Verdict PublishLocked(const Request& request, const WatchedExtent& extent, Attempts& attempts)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Region*> NotPublished(const Request& request, Verdict verdict, Attempts& attempts);
@@ -207,7 +267,7 @@ class CacheCore final : public MemoryMonitor::Listener {
   void ShowLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MarkCollided(Region& region);
   bool StillAsPlanned(const Region& region, const WatchedExtent& extent);
-  absl::StatusOr<Registration> RegisterWithRoom(const Attempts& attempts);
+  absl::StatusOr<Registration> RegisterWithRoom(const Request& request, Attempts& attempts);
   absl::StatusOr<Region*> Land(Attempts& attempts, absl::StatusOr<Registration> registration,
                                const absl::Status& final_status);
   void GoLiveLocked(Region& region, bool alone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -224,6 +284,9 @@ class CacheCore final : public MemoryMonitor::Listener {
   std::uint64_t EvictOneLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // The bytes; 0 for none.
   void EvictToLocked(std::uint64_t idle_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MakeRoom(std::uint64_t bytes, std::uint64_t reaped_before, bool count_dead);
+  bool EmptyLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stats_.regions == 0 && outlived_ == 0;
+  }
   std::uint64_t reaped() const;  // How many regions have been, so far.
   std::uint64_t ReapedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stats_.deregistrations + stats_.leaked;
@@ -235,11 +298,12 @@ class CacheCore final : public MemoryMonitor::Listener {
   void Reaper();
   bool LimboIsDueLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CallReaperLocked(std::size_t waiting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RestLocked(Clock::time_point until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RestLocked(Rest rest, Clock::time_point until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WaitForWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Region* TakeDeadLocked(const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool DeregisterDead(Region& dead);
   void EndReapingLocked(Region& region, bool reaped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndDeregisteredLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Deregisters the oldest dead region that overlaps `range`, on this thread. False if there is
   // none.
   bool ReapOne(const Range& range);
@@ -254,6 +318,9 @@ class CacheCore final : public MemoryMonitor::Listener {
   const CacheOptions options_;
   const std::shared_ptr<MemoryMonitor> monitor_;
   const RegistrarLimits limits_;
+  const std::string device_;  // Its name.
+  Ledger& ledger_;
+  LedgerEntry counters_ = 0;  // In there. Constant once the cache is made.
   const std::uint64_t max_idle_bytes_;
   std::uint64_t max_regions_;  // Constant once the cache is made.
 
@@ -277,9 +344,14 @@ class CacheCore final : public MemoryMonitor::Listener {
   RegionList graves_ ABSL_GUARDED_BY(mutex_);       // Dead: to be deregistered, oldest first.
   RegionList reaping_ ABSL_GUARDED_BY(mutex_);      // Dead: being so, with the mutex released.
   RegionList leaked_ ABSL_GUARDED_BY(mutex_);       // Leaked: kept as a record, never tried again.
+  RegionList spent_ ABSL_GUARDED_BY(mutex_);        // Dead with nothing to deregister: to be freed.
+  OwnedList owned_ ABSL_GUARDED_BY(mutex_);         // All that belongs to a PinFile.
+  std::size_t freeing_ ABSL_GUARDED_BY(mutex_) = 0;  // Taken from spent_, and not free yet.
+  // Claims, and what is or was Husk: regions in the slab that stats_.regions does not count.
+  std::uint64_t outlived_ ABSL_GUARDED_BY(mutex_) = 0;
 
   // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_, each the sum over the regions
-  // of that account. A Live region whose columns are all zero is held if its ledger is not zero;
+  // of that account. A Live region whose columns are all zero is held if its tally is not zero;
   // one with other columns is what it was when they were folded last. Hits are without those that
   // the columns count; leases are not counted here.
   CacheStats stats_ ABSL_GUARDED_BY(mutex_);
@@ -299,7 +371,9 @@ class CacheCore final : public MemoryMonitor::Listener {
   Clock::time_point limbo_due_ ABSL_GUARDED_BY(mutex_);  // When limbo_ is to be flushed.
   int closers_ ABSL_GUARDED_BY(mutex_) = 0;              // Calls of Close under way.
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;          // No new leases, for good.
-  bool ending_ ABSL_GUARDED_BY(mutex_) = false;    // The cache is gone; nothing is kept any more.
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;  // The cache is gone; nothing is kept any more.
+  Clock::time_point looked_ ABSL_GUARDED_BY(mutex_);         // At the ledger, by the reaper.
+  Clock::time_point watched_until_ ABSL_GUARDED_BY(mutex_);  // A reader is there until then.
   bool orphaned_ ABSL_GUARDED_BY(mutex_) = false;  // The reaper deletes the core when it ends.
 
   Thread reaper_;

@@ -1,7 +1,7 @@
 // Columns: who counts leases without a lock. Each thread has a column of its own in each cache that
 // it uses, an array of two counters for each region, which it alone writes:
 //
-//   leases on region i  =  ledger(i) + sum over columns of acquired(i) - released(i)     (mod 2^32)
+//   leases on region i  =  tally(i) + sum over columns of acquired(i) - released(i)     (mod 2^32)
 //
 // A lease counts as released in the column of the thread that releases it. The column of a thread
 // that ended, what it holds included, is the next one's to claim the slot.
@@ -91,7 +91,7 @@ class Columns final {
 
   // The same, made if need be and opened for the ids below `ids`, of which there can be `capacity`.
   // Returns: null in a thread that is ending, for the thread after kEnd others, and when the kernel
-  // gives no memory: that thread counts in the ledger then.
+  // gives no memory: that thread counts in the tally then.
   // Requires: no lock is held.
   Column* Attach(RegionId ids, std::uint64_t capacity);
 

@@ -1,6 +1,6 @@
 // Counting exactly. A hit counts in its thread's column, so the cache does not know at once whether
 // a region is idle. Where it must know (to evict, to drain, to close) it closes the gate of the
-// hits, waits for those that are under way, and folds the columns into the ledger: from then on
+// hits, waits for those that are under way, and folds the columns into the tally: from then on
 // every acquire and release takes the mutex, until the gate is opened again.
 #include <algorithm>
 #include <utility>
@@ -60,7 +60,7 @@ void CacheCore::FoldLocked() {
       if (acquired == 0 && released == 0) continue;
       count.acquired.store(0, std::memory_order_relaxed);
       count.released.store(0, std::memory_order_relaxed);
-      const std::uint32_t leases = slab.ledger(id) += acquired - released;
+      const std::uint32_t leases = slab.tally(id) += acquired - released;
       Region* const region = slab.region(id);
       if (region == nullptr || region->state != RegionState::kLive || region->retiring) continue;
       region->used = region->used || acquired != 0;
@@ -72,16 +72,21 @@ void CacheCore::FoldLocked() {
   for (RegionId id = 1; id < slab.end(); ++id) {
     Region* const region = slab.region(id);
     if (region == nullptr || region->state != RegionState::kLive || region->retiring) continue;
-    if (!region->use.kept && slab.ledger(id) == 0) RetireLocked(*region);
+    if (region->use.kept || slab.tally(id) != 0) continue;
+    if (region->use.claim) {
+      EndClaimLocked(*region);
+    } else {
+      RetireLocked(*region);
+    }
   }
 }
 
 std::uint32_t CacheCore::LeasesOnLocked(const Region& region) const {
-  const std::uint32_t counted = hits_.slab().ledger(region.id);
+  const std::uint32_t counted = hits_.slab().tally(region.id);
   return exact_ ? counted : counted + hits_.columns().Sum(region.id);
 }
 
-// Adds to `stats` what the columns count and no fold has brought to the ledger yet.
+// Adds to `stats` what the columns count and no fold has brought to the tally yet.
 void CacheCore::CountFastLocked(CacheStats& stats) const {
   const Slab& slab = hits_.slab();
   stats.hits = stats.locked_hits;
@@ -90,6 +95,7 @@ void CacheCore::CountFastLocked(CacheStats& stats) const {
   for (RegionId id = 1; id < slab.end(); ++id) {
     const Region* const region = slab.region(id);
     if (region == nullptr || region->account == Account::kFlying) continue;
+    if (region->use.claim && !region->revoked) continue;  // Its base has a lease for it.
     const std::uint32_t leases = LeasesOnLocked(*region);
     stats.leases += leases;
     if (region->state != RegionState::kLive || region->retiring) continue;
@@ -128,11 +134,20 @@ void CacheCore::LookAfterLocked(RegionId id) {
   if (region == nullptr || region->retiring) return;
   const bool live = region->state == RegionState::kLive;
   if (live && region->use.fast && !exact_) {
-    const bool idle = hits_.slab().ledger(id) == 0;
+    const bool idle = hits_.slab().tally(id) == 0;
     AccountLocked(*region, idle ? Account::kIdle : Account::kHeld);
     return;
   }
   if (LeasesOnLocked(*region) != 0) return;
+  if (region->use.claim) {
+    if (live || region->state == RegionState::kHusk) EndClaimLocked(*region);
+    return;
+  }
+  if (region->state == RegionState::kRevoked) return region->Apply(RegionEvent::kLastRelease);
+  if (region->state == RegionState::kHusk) {
+    region->Apply(RegionEvent::kLastRelease);
+    return SpendLocked(*region);
+  }
   if (region->state == RegionState::kStale) {
     region->Apply(RegionEvent::kLastRelease);
     --stats_.stale_regions;

@@ -161,7 +161,7 @@ inline HitPath::Taken HitPath::Take(Column& mine, RegionId id, Asked asked,
   return {id, Outcome::kDone};
 }
 
-// Of a region that is counted under the mutex too: there this count, or the ledger's, may be the
+// Of a region that is counted under the mutex too: there this count, or the tally's, may be the
 // last.
 template <Gate kHow>
 inline HitPath::Outcome HitPath::GiveBack(RegionId id) const {

@@ -92,9 +92,11 @@ LeaseState CacheCore::StateOf(RegionId id, const Range& range) const {
   if (Inherited()) return LeaseState::kStale;  // The child has the copy, the device the original.
   monitor_->Settle();
   const NoAllocationLock lock(mutex_);
-  const Region& region = hits_.slab().held(id);
-  const bool out = region.retiring || region.state != RegionState::kLive;
-  return out && region.asked_or_changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
+  const Region* region = &hits_.slab().held(id);
+  if (region->revoked) return LeaseState::kRevoked;
+  if (region->use.claim) region = &hits_.slab().held(OwnerIn(region->extras)->base);
+  const bool out = region->retiring || region->state != RegionState::kLive;
+  return out && region->asked_or_changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
 }
 
 // Whether nothing that was registered in `range` before it changed is still registered.

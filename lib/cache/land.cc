@@ -10,10 +10,10 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
                                         const absl::Status& final_status) {
   Region& region = *attempts.region;
   std::string message(final_status.message());
-  std::unique_ptr<std::vector<RegistrationKeys>> other_keys;
+  ExtrasChain keys;
   if (registration.ok() && registration->keys.size() > 1) {
-    other_keys = std::make_unique<std::vector<RegistrationKeys>>(registration->keys.begin() + 1,
-                                                                 registration->keys.end());
+    keys = std::make_unique<RegionExtras>();
+    keys->other_keys.assign(registration->keys.begin() + 1, registration->keys.end());
   }
   bool collided = false;
   {
@@ -24,17 +24,22 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       flight->range = region.range;
       flight->access = region.access;
     }
+    const bool too_late = attempts.extras != nullptr && !attempts.extras->claim.file()->alive();
+    if (too_late && registration.ok()) region.Apply(RegionEvent::kMappingChanged);
     collided = region.state == RegionState::kCollided;
     if (registration.ok()) {
       ++stats_.registrations;
       KeepLocked(region, *registration);
-      region.other_keys = std::move(other_keys);
+      region.listed = attempts.listed;
+      region.extras = std::move(keys);
       region.Apply(RegionEvent::kRegistered);
       if (collided) {
         UnkeepLocked(region);
         BuryLocked(region);
       } else {
         GoLiveLocked(region, attempts.alone == landings_);
+        const bool owned = region.use.guarded || region.use.exact;
+        if (attempts.extras != nullptr && owned) OwnLocked(region, std::move(attempts.extras));
       }
     } else {
       region.Apply(RegionEvent::kFailed);
@@ -85,7 +90,7 @@ void CacheCore::ShowLocked(const Region& region) {
 // `alone`: no region of its kind overlaps it, so none need be looked for.
 void CacheCore::GoLiveLocked(Region& region, bool alone) {
   ++landings_;
-  ++hits_.slab().ledger(region.id);
+  ++hits_.slab().tally(region.id);
   AccountLocked(region, Account::kHeld);
   if (region.use.kept) clock_.push_back(region);
   ShowLocked(region);

@@ -27,11 +27,10 @@ std::uint64_t AffordableRegions(const MemoryLimits& memory) {
   return memory.address_bytes / kShare / HitPath::kReservedPerRegion;
 }
 
-absl::Status InheritedError() {
-  return absl::FailedPreconditionError("this cache belongs to the parent process");
-}
-
 }  // namespace
+
+// Ids for claims, besides those of the regions that there may be.
+constexpr std::uint64_t kClaimIds = std::uint64_t{64} << 10;
 
 absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Registrar> registrar,
                                                              CacheOptions options) {
@@ -45,8 +44,12 @@ absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Reg
   if (options.monitor == nullptr) options.monitor = MemoryMonitor::Shared();
   std::unique_ptr<CacheCore> core(
       new CacheCore(std::move(registrar), std::move(options), ReadMemoryLimits()));
-  if (absl::Status status = core->hits_.Reserve(core->max_regions_); !status.ok()) return status;
+  if (absl::Status status =
+          core->hits_.Reserve(core->max_regions_ + std::min(core->max_regions_, kClaimIds));
+      !status.ok())
+    return status;
   core->max_regions_ = std::min(core->max_regions_, core->hits_.slab().capacity());
+  core->counters_ = core->ledger_.AddCache(core->device_);
   if (core->options_.max_held_bytes != 0) core->EnterExact();  // For good: each hit is counted.
   absl::StatusOr<Thread> reaper =
       Thread::Start("linchpin-reaper", [raw = core.get()] { raw->Reaper(); });
@@ -62,6 +65,8 @@ CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options,
       options_(std::move(options)),
       monitor_(options_.monitor),
       limits_(registrar_->limits()),
+      device_(registrar_->name()),
+      ledger_(Ledger::OfProcess()),
       max_idle_bytes_(options_.max_idle_bytes != 0 ? options_.max_idle_bytes
                                                    : DefaultIdleBytes(memory)),
       max_regions_(std::max<std::uint64_t>(
@@ -72,7 +77,9 @@ CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options,
 
 // Nothing is left by now but records of leaks.
 CacheCore::~CacheCore() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  ledger_.RemoveCache(counters_);
   LINCHPIN_CHECK(graves_.empty() && reaping_.empty() && clock_.empty() && limbo_.empty());
+  LINCHPIN_CHECK(spent_.empty() && owned_.empty() && outlived_ == 0);
   leaked_.clear_and_dispose([this](Region* region) { hits_.slab().Leave(*region); });
 }
 
@@ -134,7 +141,7 @@ std::size_t CacheCore::Trim(std::size_t bytes_to_keep) {
 void CacheCore::GiveMemoryBack() {
   {
     const NoAllocationLock lock(mutex_);
-    if (stats_.regions != 0) return;
+    if (!EmptyLocked()) return;
   }
   const Exactly exactly(*this);
   const MutexLock growing(growing_);
@@ -157,7 +164,7 @@ absl::Status CacheCore::Drain(Clock::time_point deadline) {
     {
       const NoAllocationLock lock(mutex_);
       EvictToLocked(0);
-      if (stats_.regions == 0) return absl::OkStatus();
+      if (EmptyLocked()) return absl::OkStatus();
       if (graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
     }
     ReapAll(deadline);
@@ -165,7 +172,7 @@ absl::Status CacheCore::Drain(Clock::time_point deadline) {
   }
   {
     const NoAllocationLock lock(mutex_);
-    if (stats_.regions == 0) return absl::OkStatus();
+    if (EmptyLocked()) return absl::OkStatus();
   }
   return absl::DeadlineExceededError(absl::StrCat("not drained in time: ", Holders()));
 }
@@ -225,6 +232,9 @@ void CacheCore::CheckInvariantsForTest() {
   FlushLimbo();
   const NoAllocationLock lock(mutex_);
   index_.CheckInvariants();
+  for (const RegionExtras& link : owned_) {
+    LINCHPIN_CHECK(link.claim.file() != nullptr && hits_.slab().region(link.region) != nullptr);
+  }
   CacheStats sum;
   std::uint64_t flying_bytes = 0;
   std::uint64_t kept_bytes = 0;
@@ -244,13 +254,14 @@ void CacheCore::CheckInvariantsForTest() {
   });
   for (const RegionList* list : {&graves_, &reaping_}) {
     for (const Region& region : *list) {
-      LINCHPIN_CHECK(region.state == RegionState::kDead && LeasesOnLocked(region) == 0);
+      const bool dead = region.state == RegionState::kDead && LeasesOnLocked(region) == 0;
+      LINCHPIN_CHECK(dead || region.state == RegionState::kRevoked);
       sum.deferred_bytes += region.range.size();
     }
   }
   LINCHPIN_CHECK(kept_bytes == kept_bytes_);
   for (RegionId id = 1; id < hits_.slab().end(); ++id) {
-    LINCHPIN_CHECK(hits_.slab().region(id) != nullptr || hits_.slab().ledger(id) == 0);
+    LINCHPIN_CHECK(hits_.slab().region(id) != nullptr || hits_.slab().tally(id) == 0);
   }
   LINCHPIN_CHECK(sum.idle_bytes == stats_.idle_bytes && sum.held_bytes == stats_.held_bytes);
   LINCHPIN_CHECK(sum.deferred_bytes == stats_.deferred_bytes);

@@ -19,6 +19,7 @@
 
 #include "lib/cache/cache_core.h"
 #include "lib/cache/union_plan.h"
+#include "lib/explain/explain.h"
 
 namespace linchpin::internal {
 namespace {
@@ -45,6 +46,13 @@ Range PagesOf(const Request& request, const WatchedExtent& extent, std::uint64_t
   return fits ? pages : request.range;
 }
 
+// Whether the guard of the request's file makes good what no monitor hears of: that the file behind
+// the memory shrinks.
+bool IsGuarded(const Request& request, const WatchedExtent& extent) {
+  return request.file != nullptr && extent.coverage == Coverage::kMappingChanges &&
+         extent.uniform && !extent.passing && request.file->Guards(extent.device, extent.inode);
+}
+
 bool SameKind(Access a, Access b) {
   constexpr Access kKind = Access::kOnDemand | Access::kRelaxedOrdering;
   return (a & kKind) == (b & kKind);
@@ -54,7 +62,11 @@ bool SameKind(Access a, Access b) {
 
 absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& attempts) {
   const std::uint64_t told = told_.load(std::memory_order_acquire);  // Before the look.
+  if (request.file != nullptr && !request.file->alive()) return EndedError(request);
   const WatchedExtent extent = monitor_->Watch(request.range, attempts.look_again);
+  attempts.guarded = IsGuarded(request, extent);
+  attempts.device = extent.device;
+  attempts.inode = extent.inode;
   attempts.looked_again |= std::exchange(attempts.look_again, false);
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
   bool flying = false;
@@ -85,7 +97,7 @@ absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& att
     MarkCollided(*attempts.region);
     return Land(attempts, absl::AbortedError(""), absl::OkStatus());
   }
-  absl::StatusOr<Registration> registration = RegisterWithRoom(attempts);
+  absl::StatusOr<Registration> registration = RegisterWithRoom(request, attempts);
   absl::Status refusal = registration.status();
   const bool no_access = absl::IsFailedPrecondition(refusal);
   if (attempts.is_union && (no_access || absl::IsResourceExhausted(refusal))) {
@@ -129,7 +141,8 @@ absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict 
 // the first who waits must make it.
 bool CacheCore::FindFlyingLocked(const Request& request, const Range& pages, Attempts& attempts,
                                  std::shared_ptr<Flight>& flight) {
-  if (options_.mode == Mode::kOff || RefusesLocked()) return false;
+  const bool private_to_it = request.exact && request.file != nullptr;
+  if (options_.mode == Mode::kOff || private_to_it || RefusesLocked()) return false;
   Region* found = nullptr;
   index_.pending().ForEachOverlapping(pages, [&](Region& region) {
     if (!region.use.shared || region.use.exact != request.exact) return;
@@ -159,15 +172,19 @@ absl::StatusOr<Region*> CacheCore::Join(const Range& pages, Access access, Fligh
   return nullptr;
 }
 
-RegionUse CacheCore::UseOf(const Request& request, const WatchedExtent& extent) const {
+RegionUse CacheCore::UseOf(const Request& request, const WatchedExtent& extent,
+                           bool guarded) const {
   const bool trusted = options_.unwatched == Unwatched::kTrust;
   const bool watched = extent.coverage == Coverage::kAll;
+  const bool private_to_it = request.exact && request.file != nullptr;
   RegionUse use;
   use.exact = request.exact;
   use.watched = extent.coverage != Coverage::kNone;
-  use.shared = options_.mode == Mode::kOn && (watched || (trusted && !extent.passing));
+  use.shared = options_.mode == Mode::kOn && !private_to_it &&
+               (watched || guarded || (trusted && !extent.passing));
+  use.guarded = use.shared && guarded && !watched;
   use.fast = use.shared && !request.exact;
-  use.trusted = use.shared && !watched;
+  use.trusted = use.shared && !watched && !guarded;
   use.kept = use.shared && (!request.exact || options_.idle_remote == IdleRemote::kKeep);
   return use;
 }
@@ -177,7 +194,7 @@ CacheCore::Verdict CacheCore::PublishLocked(const Request& request, const Watche
   if (RefusesLocked()) return Verdict::kClosed;
   if (!attempts.lent && BehindLocked()) return Verdict::kBehind;
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
-  const RegionUse use = UseOf(request, extent);
+  const RegionUse use = UseOf(request, extent, attempts.guarded);
   Plan plan{pages, request.access, pages};
   if (use.fast && extent.uniform && !attempts.no_union) {
     const std::uint64_t room = max_idle_bytes_ - std::min(max_idle_bytes_, stats_.idle_bytes);
@@ -227,7 +244,8 @@ void CacheCore::MarkCollided(Region& region) {
   region.Apply(RegionEvent::kMappingChanged);
 }
 
-absl::StatusOr<Registration> CacheCore::RegisterWithRoom(const Attempts& attempts) {
+absl::StatusOr<Registration> CacheCore::RegisterWithRoom(const Request& request,
+                                                         Attempts& attempts) {
   const Region& region = *attempts.region;
   std::uint64_t reaped_before = attempts.reaped_before;
   for (int round = 0;; ++round) {
@@ -237,9 +255,15 @@ absl::StatusOr<Registration> CacheCore::RegisterWithRoom(const Attempts& attempt
       static_cast<void>(registrar_->Deregister(*made));
       return absl::InternalError("the registrar returned a registration without keys");
     }
-    if (attempts.is_union || !absl::IsResourceExhausted(made.status())) return made;
+    if (made.ok()) List(request, attempts, region);
+    if (made.ok() || attempts.is_union) return made;
+    if (!absl::IsResourceExhausted(made.status())) {
+      if (absl::IsFailedPrecondition(made.status()) && !attempts.looked_again) return made;
+      return Explained(made.status(), region.range, region.access, *registrar_);
+    }
     if (round == kMaxRoomRounds || !MakeRoom(region.range.size(), reaped_before, round == 0)) {
-      return NoRoom(region.range, std::string(made.status().message()));
+      const absl::Status why = Explained(made.status(), region.range, region.access, *registrar_);
+      return NoRoom(region.range, std::string(why.message()));
     }
   }
 }

@@ -15,6 +15,9 @@ Region* CacheCore::TakeDeadLocked(const Range& range) {
   Region& dead = *grave;
   graves_.erase(grave);
   reaping_.push_back(dead);
+  for (RegionExtras* link = dead.extras.get(); link != nullptr; link = link->next.get()) {
+    link->owned.unlink();
+  }
   const auto lag =
       std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - dead.died());
   stats_.reap_lag_us_max =
@@ -25,8 +28,11 @@ Region* CacheCore::TakeDeadLocked(const Range& range) {
 // Returns: whether the device let go of it. Requires: this thread took it.
 bool CacheCore::DeregisterDead(Region& dead) {
   Registration registration = RegistrationOf(dead);
-  dead.other_keys = nullptr;  // With no lock held. Nobody has a lease that would ask for them.
-  return registrar_->Deregister(registration).ok();
+  const bool done = registrar_->Deregister(registration).ok();
+  if (done) ledger_.Remove(dead.listed);
+  EndClaims(dead.extras);
+  if (!dead.revoked) dead.extras = nullptr;  // Nobody has a lease that would ask for its keys.
+  return done;
 }
 
 void CacheCore::EndReapingLocked(Region& region, bool reaped) {
@@ -34,16 +40,24 @@ void CacheCore::EndReapingLocked(Region& region, bool reaped) {
   --stats_.regions;
   stats_.bytes -= region.range.size();
   AccountLocked(region, Account::kNone);
-  if (reaped) {
-    ++stats_.deregistrations;
-    hits_.slab().Leave(region);
-  } else {
+  if (!reaped) {
     region.Apply(RegionEvent::kDeregisterFailed);
     leaked_.push_back(region);
     ++stats_.leaked;
+  } else {
+    ++stats_.deregistrations;
+    EndDeregisteredLocked(region);
   }
   changed_.NotifyAll();
   if (ending_) work_.NotifyOne();
+}
+
+// What becomes of a region that has no registration any more.
+void CacheCore::EndDeregisteredLocked(Region& region) {
+  if (!region.revoked) return hits_.slab().Leave(region);
+  ++outlived_;
+  if (region.state == RegionState::kRevoked) return region.Apply(RegionEvent::kDeregistered);
+  SpendLocked(region);  // Given back meanwhile.
 }
 
 bool CacheCore::ReapOne(const Range& range) {
@@ -66,9 +80,9 @@ Registration CacheCore::RegistrationOf(const Region& region) const {
   registration.access = region.access;
   registration.handle = region.handle;
   registration.keys.push_back(KeysOf(region.id, 0));
-  if (region.other_keys != nullptr) {
-    registration.keys.insert(registration.keys.end(), region.other_keys->begin(),
-                             region.other_keys->end());
+  if (region.extras != nullptr) {
+    const std::vector<RegistrationKeys>& others = region.extras->other_keys;
+    registration.keys.insert(registration.keys.end(), others.begin(), others.end());
   }
   return registration;
 }
@@ -125,9 +139,9 @@ void CacheCore::CallReaperLocked(std::size_t waiting) {
 }
 
 // Lets the reaper sleep until it is called, or until `until`.
-void CacheCore::RestLocked(Clock::time_point until) {
-  rest_ = until == Clock::time_point::max() ? Rest::kLong : Rest::kShort;
-  if (rest_ == Rest::kLong) {
+void CacheCore::RestLocked(Rest rest, Clock::time_point until) {
+  rest_ = rest;
+  if (until == Clock::time_point::max()) {
     work_.Wait(mutex_);
   } else {
     work_.WaitUntil(mutex_, until);
@@ -140,15 +154,18 @@ bool CacheCore::WaitForWorkLocked() {
   std::optional<Clock::time_point> wakeful;
   for (;;) {
     RelievePressureLocked();
-    if (!graves_.empty() || LimboIsDueLocked()) return true;
-    if (ending_ && stats_.regions == 0) return false;
+    if (!graves_.empty() || !spent_.empty() || LimboIsDueLocked()) return true;
+    if (ending_ && EmptyLocked()) return false;
     const Clock::time_point now = Clock::now();
+    const Clock::time_point look = NextLookLocked(now);
+    if (look <= now) return true;
     if (!wakeful) wakeful = now + kWakefulTime;
     const bool relief = pressure_ && kept_bytes_ <= max_idle_bytes_;
     Clock::time_point until = Clock::time_point::max();
     if (relief || now < *wakeful) until = now + kLimboTime;
     if (!limbo_.empty()) until = limbo_due_;
-    RestLocked(until);
+    const Rest rest = until == Clock::time_point::max() ? Rest::kLong : Rest::kShort;
+    RestLocked(rest, std::min(until, look));
   }
 }
 
@@ -159,16 +176,21 @@ void CacheCore::Reaper() {
   Region* dead = nullptr;
   for (bool more = true; more;) {
     bool flush = false;
+    bool look = false;
     {
       const NoAllocationLock lock(mutex_);
       if (dead != nullptr) EndReapingLocked(*dead, reaped);
       more = WaitForWorkLocked();
       flush = LimboIsDueLocked();
+      const Clock::time_point now = Clock::now();
+      look = NextLookLocked(now) <= now;
       dead = TakeDeadLocked(kEverywhere);
       orphaned = orphaned_;
     }
     if (flush) FlushLimbo();
     if (dead != nullptr) reaped = DeregisterDead(*dead);
+    FreeSpent();
+    if (look && more) LookAtLedger();
   }
   if (!orphaned) return;
   monitor_->RemoveListener(this);

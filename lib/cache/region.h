@@ -13,14 +13,13 @@
 
 #include "lib/base/check.h"
 #include "lib/base/mutex.h"
+#include "lib/cache/region_extras.h"
 #include "lib/cache/region_state.h"
 #include "linchpin/access.h"
 #include "linchpin/range.h"
 #include "linchpin/registrar.h"
 
 namespace linchpin::internal {
-
-using RegionId = std::uint32_t;  // Its number in the cache's slab; 0 for none.
 
 // A registration under way, made by the first who waits for it. Those who want memory it covers
 // wait here, on this flight alone, with the cache's mutex released. All fields are guarded by the
@@ -45,6 +44,8 @@ struct RegionUse {
   bool fast : 1 = false;     // May be hit without the mutex: shared and not exact.
   bool trusted : 1 = false;  // Nobody watches it; the application says when it changes.
   bool watched : 1 = false;  // Its lease hears of changes, at least of the mapping.
+  bool claim : 1 = false;    // No registration: an owner's lease on another region (owned.cc).
+  bool guarded : 1 = false;  // Kept only because the guard of its owner's file holds.
 };
 
 // What a region's bytes count as in the statistics.
@@ -54,8 +55,8 @@ enum class Account : std::uint8_t { kNone, kFlying, kIdle, kHeld, kDeferred };
 // not change from Live to the region's end, so who holds a lease may read them.
 //
 //   in `set`   the index: pending, a shelf, exact, or aside; nowhere when Dead or Leaked
-//   in `list`  the clock when Live and kept; limbo while retiring; the graves when Dead; in reaping
-//              or leaked after
+//   in `list`  the clock when Live and kept; limbo while retiring; the graves when Dead or Revoked;
+//              in reaping or leaked after; spent when there is nothing to deregister (any more)
 // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): of its union one member has a value.
 struct Region {
   using SetHook =
@@ -83,13 +84,15 @@ struct Region {
   Account account = Account::kNone;
   bool retiring : 1 = false;  // Live, and out of the cache: whether it is held will be known soon.
   bool used : 1 = false;      // Hit since the clock's hand last passed.
+  bool revoked : 1 = false;   // Deregistered, or about to be, although held.
+  std::uint32_t listed = 0;   // Its entry in the ledger of pins.
 
   Range range;
   // In the cache: the hull of the requests that it was made for, within `range`. Out of it: the
   // hull of what has changed under it, empty if nothing has.
   Range asked_or_changed;
   std::uint64_t handle = 0;  // The registrar's. The keys of device 0 are in the record.
-  std::unique_ptr<const std::vector<RegistrationKeys>> other_keys;  // Of devices from 1 on, if any.
+  ExtrasChain extras;        // What most have not.
   union {
     Flight* flight = nullptr;  // While Registering or Collided: what others wait for, who keep it.
     Clock::rep died_at;        // From Dead on, since the clock's own beginning.

@@ -15,18 +15,18 @@ absl::Status Slab::Reserve(std::uint64_t ids) {
   for (ids = std::min(ids, kMaxIds - 1) + 1;; ids = std::max(ids / 2, kFewestIds)) {
     absl::StatusOr<SparseMap> records =
         SparseMap::Reserve(ids * sizeof(Record), SparseMap::Pages::kHuge);
-    absl::StatusOr<SparseMap> ledger = SparseMap::Reserve(ids * sizeof(std::uint32_t));
+    absl::StatusOr<SparseMap> tally = SparseMap::Reserve(ids * sizeof(std::uint32_t));
     absl::StatusOr<SparseMap> regions = SparseMap::Reserve(ids * sizeof(Region));
-    if (!records.ok() || !ledger.ok() || !regions.ok()) {
+    if (!records.ok() || !tally.ok() || !regions.ok()) {
       if (ids > kFewestIds) continue;
       if (!records.ok()) return records.status();
-      return !ledger.ok() ? ledger.status() : regions.status();
+      return !tally.ok() ? tally.status() : regions.status();
     }
     record_map_ = *std::move(records);
-    ledger_map_ = *std::move(ledger);
+    tally_map_ = *std::move(tally);
     region_map_ = *std::move(regions);
     records_ = reinterpret_cast<Record*>(record_map_.data());
-    ledger_ = reinterpret_cast<std::uint32_t*>(ledger_map_.data());
+    tally_ = reinterpret_cast<std::uint32_t*>(tally_map_.data());
     regions_ = reinterpret_cast<Region*>(region_map_.data());
     capacity_ = ids - 1;
     if (Grow()) return absl::OkStatus();
@@ -44,7 +44,7 @@ bool Slab::Grow() {
   const std::uint64_t ids =
       std::min(given + std::clamp<std::uint64_t>(given / 2, kFirst, kMost), capacity_ + 1);
   const bool grown = ids > open_ && record_map_.Open(ids * sizeof(Record)) &&
-                     ledger_map_.Open(ids * sizeof(std::uint32_t)) &&
+                     tally_map_.Open(ids * sizeof(std::uint32_t)) &&
                      region_map_.Open(ids * sizeof(Region));
   if (grown) open_.store(static_cast<RegionId>(ids), std::memory_order_release);
   return grown;
@@ -83,7 +83,7 @@ bool Slab::Retract() {
 }
 
 void Slab::Clear() const {
-  for (const SparseMap* map : {&record_map_, &ledger_map_, &region_map_}) map->Clear();
+  for (const SparseMap* map : {&record_map_, &tally_map_, &region_map_}) map->Clear();
 }
 
 }  // namespace linchpin::internal

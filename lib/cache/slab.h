@@ -3,7 +3,7 @@
 //
 //   record   32 bytes, all that a hit reads. Type-stable: may be read at any time, by anyone.
 //            In what is left of them, whether there is a region, or else which free id is next
-//   ledger   leases on the region that no column counts: those taken or given back under the mutex
+//   tally   leases on the region that no column counts: those taken or given back under the mutex
 //   region   the Region itself, which lives here from Enter to Leave
 #pragma once
 
@@ -35,7 +35,7 @@ static_assert(sizeof(Record) == 32);
 //   0         free, or in limbo: not to be had, and whoever still has it may let go on its own
 //   kLive     to be had, without a lock
 //   kDoomed   not to be had; who lets go tells the cache, because it may have been the last
-//   kCounted  to be had under the mutex alone, so the ledger has each acquire; who lets go tells
+//   kCounted  to be had under the mutex alone, so the tally has each acquire; who lets go tells
 namespace record_state {
 inline constexpr std::uint32_t kLive = 1U << 31;
 inline constexpr std::uint32_t kDoomed = 1U << 30;
@@ -64,7 +64,7 @@ class Slab final {
   Record& record(RegionId id) const { return records_[id]; }
 
   // The rest is guarded by the cache's mutex.
-  std::uint32_t& ledger(RegionId id) const { return ledger_[id]; }
+  std::uint32_t& tally(RegionId id) const { return tally_[id]; }
   Region* region(RegionId id) const {
     return records_[id].link == kInUse ? regions_ + id : nullptr;
   }
@@ -81,17 +81,17 @@ class Slab final {
 
   // Returns: a new region with an id, or null: Grow first.
   Region* Enter();
-  // Requires: the region is in no set and no list, and has no other_keys, which would be freed.
+  // Requires: the region is in no set and no list, and has no extras, which would be freed.
   void Leave(Region& region);
 
  private:
   static constexpr RegionId kInUse = UINT32_MAX;
 
   SparseMap record_map_;
-  SparseMap ledger_map_;
+  SparseMap tally_map_;
   SparseMap region_map_;
   Record* records_ = nullptr;
-  std::uint32_t* ledger_ = nullptr;
+  std::uint32_t* tally_ = nullptr;
   Region* regions_ = nullptr;
 
   std::uint64_t capacity_ = 0;

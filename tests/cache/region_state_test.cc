@@ -27,6 +27,12 @@ TEST(RegionState, EveryPairOfStateAndEventIsAsDesigned) {
       {{State::kStale, Event::kRetireHeld}, State::kStale},
       {{State::kStale, Event::kLastRelease}, State::kDead},
       {{State::kDead, Event::kDeregisterFailed}, State::kLeaked},
+      {{State::kLive, Event::kRevoke}, State::kRevoked},
+      {{State::kStale, Event::kRevoke}, State::kRevoked},
+      {{State::kRevoked, Event::kLastRelease}, State::kDead},
+      {{State::kRevoked, Event::kDeregistered}, State::kHusk},
+      {{State::kRevoked, Event::kDeregisterFailed}, State::kLeaked},
+      {{State::kHusk, Event::kLastRelease}, State::kDead},
   };
   for (std::size_t state = 0; state < kRegionStates; ++state) {
     for (std::size_t event = 0; event < kRegionEvents; ++event) {
@@ -41,7 +47,7 @@ TEST(RegionState, EveryPairOfStateAndEventIsAsDesigned) {
 TEST(RegionState, NothingLeavesLeakedAndNothingReturnsToLive) {
   for (std::size_t event = 0; event < kRegionEvents; ++event) {
     EXPECT_EQ(Next(State::kLeaked, static_cast<Event>(event)), region_table::kNever);
-    for (const State state : {State::kCollided, State::kStale, State::kDead}) {
+    for (const State state : {State::kCollided, State::kStale, State::kDead, State::kRevoked, State::kHusk}) {
       EXPECT_NE(Next(state, static_cast<Event>(event)), State::kLive);
     }
   }

@@ -44,7 +44,7 @@ TEST_F(SlabTest, GivesIdsFromOneOn) {
 
 TEST_F(SlabTest, StartsAnIdWithNothing) {
   const RegionId id = Enter()->id;
-  EXPECT_EQ(slab_.ledger(id), 0u);
+  EXPECT_EQ(slab_.tally(id), 0u);
   EXPECT_EQ(slab_.record(id).state, 0u);
   EXPECT_EQ(slab_.record(id).size, 0u);
 }
@@ -110,7 +110,7 @@ TEST(Slab, HasGrownAlsoForWhoGrowsSecond) {
 TEST_F(SlabTest, TakesAllIdsBackOnlyWhenNoneIsUsed) {
   Region* const region = Enter();
   EXPECT_FALSE(slab_.Retract());
-  slab_.ledger(region->id) = 7;
+  slab_.tally(region->id) = 7;
   slab_.record(region->id).size = kIds;
   slab_.Leave(*region);
   ASSERT_TRUE(slab_.Retract());
@@ -119,7 +119,7 @@ TEST_F(SlabTest, TakesAllIdsBackOnlyWhenNoneIsUsed) {
   const Region* const again = Enter();
   ASSERT_NE(again, nullptr);
   EXPECT_EQ(again->id, 1u);
-  EXPECT_EQ(slab_.ledger(1), 0u);
+  EXPECT_EQ(slab_.tally(1), 0u);
   EXPECT_EQ(slab_.record(1).size, 0u);
 }
 

@@ -20,7 +20,10 @@ absl::StatusOr<Registration> FakeRegistrar::Register(Range range, Access access)
   const MutexLock lock(mutex_);
   Registration registration{range, access, {}, next_handle_++};
   const auto key = static_cast<std::uint32_t>(registration.handle);
-  registration.keys.push_back({key, key | 0x80000000u});
+  for (std::uint32_t device = 0; device < devices_; ++device) {
+    const std::uint32_t of_device = key | device << 24;
+    registration.keys.push_back({of_device, of_device | 0x80000000u});
+  }
   alive_[registration.handle] = registration;
   return registration;
 }

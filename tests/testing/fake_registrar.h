@@ -26,6 +26,7 @@ class FakeRegistrar final : public Registrar {
   void OnRegister(Hook hook);
   void OnDeregister(EndHook hook);  // Called before each deregistration, with no lock held.
   void FailDeregistrations(int count) { failing_deregistrations_ = count; }
+  void set_devices(std::uint32_t devices) { devices_ = devices; }  // Each with keys of its own.
   void set_limits(const RegistrarLimits& limits) { limits_ = limits; }
 
   // What is registered now, and what has been asked for so far (also what was refused).
@@ -37,6 +38,7 @@ class FakeRegistrar final : public Registrar {
 
  private:
   RegistrarLimits limits_;
+  std::uint32_t devices_ = 1;
   std::atomic<int> calls_ = 0;
   std::atomic<int> failing_deregistrations_ = 0;
   mutable Mutex mutex_;

@@ -5,7 +5,7 @@
    of the cache, which begins when the acquires are over, with leases out.
 
    Properties: while leases are counted exactly nobody writes a count to a column, and whoever takes
-   the lock finds all leases in the ledger; nothing is deregistered with a lease out; all threads
+   the lock finds all leases in the tally; nothing is deregistered with a lease out; all threads
    end, so that Drain does not sleep for ever, and the region is gone; with -DEND, nobody touches
    the core once it is freed, by a store that lay in a buffer neither.
 
@@ -54,7 +54,7 @@ byte acquired[THREADS], released[THREADS];  /* As memory has them. */
 byte last_acq[THREADS], last_rel[THREADS];  /* The newest in the buffer. */
 bool inside[THREADS], woken[USERS];
 chan buffer[THREADS] = [BUFFER] of { byte, byte };
-short ledger = 0;
+short tally = 0;
 byte leases = 0, done = 0, finished = 0;    /* For the properties, and for the end's caller. */
 
 inline Apply(t, k, v) {
@@ -75,7 +75,7 @@ inline Heavy() {
 
 /* What is done with the lock held is one step here, of which others see only the end: a holder
    writes at most one thing that is read without the lock. Whoever has it may be sure of this. */
-inline Check() { assert(!freed && (!exact || ledger == leases)) }
+inline Check() { assert(!freed && (!exact || tally == leases)) }
 inline NotifyAll() { woken[0] = true; woken[1] = true }
 
 /* A thread reads its own column through its store buffer. */
@@ -91,7 +91,7 @@ inline Count(me, which) {
 
 /* All that follows is done with the lock held, the buffer of a thread that holds it being empty. */
 inline Sum() {
-  sum = ledger;
+  sum = tally;
   do
   :: i < THREADS && !exact -> sum = sum + acquired[i] - released[i]; i++
   :: i == THREADS || exact -> break
@@ -100,17 +100,17 @@ inline Sum() {
 /* Takes the region out. */
 inline Retire() {
   if :: !exact -> life = LIMBO; state = S_FREE
-     :: exact && ledger != 0 -> life = STALE; state = S_DOOM
-     :: exact && ledger == 0 -> life = QUEUED; state = S_FREE fi }
+     :: exact && tally != 0 -> life = STALE; state = S_DOOM
+     :: exact && tally == 0 -> life = QUEUED; state = S_FREE fi }
 /* Gives it up if it is idle. */
 inline Evict() { if :: life == ALIVE && idle -> assert(exact); Retire() :: else fi }
 /* What follows from a lease given back. */
 inline LookAfter() {
   if
-  :: life == ALIVE && !exact -> idle = ledger == 0
+  :: life == ALIVE && !exact -> idle = tally == 0
   :: life == STALE -> Sum();
      if :: sum == 0 -> life = QUEUED; state = S_FREE :: else fi; sum = 0
-  :: life == ALIVE && exact && ledger == 0 ->
+  :: life == ALIVE && exact && tally == 0 ->
      if :: ending -> Retire() :: else -> idle = true fi
   :: else
   fi }
@@ -119,8 +119,8 @@ inline Fold() {
   do
   :: i < THREADS ->
      if :: acquired[i] + released[i] > 0 ->
-           ledger = ledger + acquired[i] - released[i]; acquired[i] = 0; released[i] = 0;
-           if :: life == ALIVE -> idle = ledger == 0 :: else fi
+           tally = tally + acquired[i] - released[i]; acquired[i] = 0; released[i] = 0;
+           if :: life == ALIVE -> idle = tally == 0 :: else fi
         :: else fi;
      i++
   :: i == THREADS -> break

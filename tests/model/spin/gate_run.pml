@@ -49,7 +49,7 @@ inline Acquire(me) {
 #endif
      atomic {
        Check(); Drain(me);
-       if :: life == ALIVE -> ledger++; leases++; held++; idle = false :: else fi }
+       if :: life == ALIVE -> tally++; leases++; held++; idle = false :: else fi }
   fi;
   entered = false }
 
@@ -59,7 +59,7 @@ inline ReleaseLocked(me) {
 #endif
   atomic {
     Check(); Drain(me);
-    ledger--; leases--; held--; LookAfter();
+    tally--; leases--; held--; LookAfter();
 #if !defined(BREAK_NOTIFY_FIRST) && !defined(BREAK_NOTIFY_LATE)
     NotifyAll()
 #endif

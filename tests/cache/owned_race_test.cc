@@ -1,0 +1,85 @@
+// Owners that come and go while threads acquire for them, invalidate and read.
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "lib/base/fd.h"
+#include "linchpin/pin_file.h"
+#include "tests/cache/fixture.h"
+
+namespace linchpin::testing {
+namespace {
+
+constexpr int kThreads = 3;
+constexpr int kRounds = 400;
+
+class OwnedRace : public CacheFixture {
+ protected:
+  // A lease for an owner whose life ends somewhere in between.
+  void OneRound(std::mt19937& random) {
+    auto made = PinFile::Create({.grace = absl::Microseconds(random() % 300)});
+    ASSERT_TRUE(made.ok()) << made.status();
+    Fd holder(made->holder_fd);
+    const std::shared_ptr<PinFile> file = std::move(made->file);
+    std::vector<Lease> leases;
+    const unsigned end = random() % 8;
+    for (unsigned step = 0; step < 8; ++step) {
+      if (step == end) holder.Reset(-1);
+      const char* const at = memory_.data() + random() % 8 * kPage;
+      auto lease = cache_->Acquire(at, 1 + random() % (2 * kPage),
+                                   random() % 2 == 0 ? kWrite : kRemote, file);
+      if (!lease.ok()) {
+        EXPECT_FALSE(file->alive()) << lease.status();
+        continue;
+      }
+      if (!lease->revoked()) static_cast<void>(lease->state());
+      if (random() % 2 == 0) leases.push_back(*std::move(lease));
+      if (random() % 16 == 0) cache_->Invalidate(at, kPage);
+    }
+    if (random() % 2 == 0) leases.clear();
+    holder.Reset(-1);
+    const absl::Status revoked = file->Revoke(absl::Milliseconds(1));
+    EXPECT_TRUE(revoked.ok() ||
+                WaitFor("revoked", [&] { return file->Revoke(absl::ZeroDuration()).ok(); }))
+        << revoked;
+    for (const Lease& lease : leases) EXPECT_TRUE(lease.revoked());
+  }
+
+  const Mapped memory_{16 * kPage};
+};
+
+TEST_F(OwnedRace, OwnersDieWhileOthersAcquireTheSameMemory) {
+  Make();
+  const auto seed = static_cast<unsigned>(::testing::UnitTest::GetInstance()->random_seed());
+  SCOPED_TRACE(seed);
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      std::mt19937 random(seed + i);
+      for (int round = 0; round < kRounds && !HasFailure(); ++round) OneRound(random);
+    });
+  }
+  std::thread plain([&] {
+    std::mt19937 random(seed + kThreads);
+    while (!stop) {
+      const auto lease = cache_->Acquire(memory_.data() + random() % 8 * kPage, kPage, kWrite);
+      if (!lease.ok()) continue;
+      EXPECT_FALSE(lease->revoked());
+      EXPECT_TRUE(registrar_->IsAlive(lease->lkey())) << "of a lease that nobody may revoke";
+      if (random() % 64 == 0) cache_->Trim(0);
+    }
+  });
+  for (std::thread& thread : threads) thread.join();
+  stop = true;
+  plain.join();
+  EXPECT_TRUE(cache_->Drain(absl::Seconds(30)).ok());
+  EXPECT_EQ(registrar_->registered_count(), 0u);
+  const CacheStats stats = cache_->stats();
+  EXPECT_EQ(stats.leases, 0u);
+  EXPECT_GT(stats.revocations, 0u);
+}
+
+}  // namespace
+}  // namespace linchpin::testing
