@@ -94,7 +94,7 @@ LeaseState CacheCore::StateOf(RegionId id, const Range& range) const {
   const NoAllocationLock lock(mutex_);
   const Region* region = &hits_.slab().held(id);
   if (region->revoked) return LeaseState::kRevoked;
-  if (region->use.claim) region = &hits_.slab().held(OwnerIn(region->extras)->base);
+  if (region->use.claim) region = &hits_.slab().held(BaseOf(*region));
   const bool out = region->retiring || region->state != RegionState::kLive;
   return out && region->asked_or_changed.Overlaps(range) ? LeaseState::kStale : LeaseState::kValid;
 }

@@ -145,7 +145,9 @@ void CacheCore::EndClaimLocked(Region& claim) {
 
 // Gives back the lease that the claim has on its base.
 void CacheCore::ReleaseBaseLocked(Region& claim) {
-  RegionExtras& link = *OwnerIn(claim.extras);
+  RegionExtras* const own = OwnerIn(claim.extras);
+  LINCHPIN_CHECK(own != nullptr);
+  RegionExtras& link = *own;
   Region& base = hits_.slab().held(std::exchange(link.base, 0));
   --hits_.slab().tally(base.id);
   const bool ended = !link.claim.file()->alive();
@@ -277,7 +279,7 @@ bool CacheCore::IsKept(RegionId id) const {
   if (!region.use.claim) return region.use.kept;
   if (Inherited()) return false;
   const NoAllocationLock lock(mutex_);
-  return !region.revoked && hits_.slab().held(OwnerIn(region.extras)->base).use.kept;
+  return !region.revoked && hits_.slab().held(BaseOf(region)).use.kept;
 }
 
 bool CacheCore::IsRevoked(RegionId id) const {

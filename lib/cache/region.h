@@ -102,4 +102,11 @@ struct Region {
   ListHook list;
 };
 
+// The region that a claim has a lease on. Requires: it is a claim, held and not revoked.
+inline RegionId BaseOf(const Region& claim) {
+  const RegionExtras* const link = OwnerIn(claim.extras);
+  LINCHPIN_CHECK(link != nullptr);
+  return link->base;
+}
+
 }  // namespace linchpin::internal

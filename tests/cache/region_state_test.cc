@@ -47,7 +47,8 @@ TEST(RegionState, EveryPairOfStateAndEventIsAsDesigned) {
 TEST(RegionState, NothingLeavesLeakedAndNothingReturnsToLive) {
   for (std::size_t event = 0; event < kRegionEvents; ++event) {
     EXPECT_EQ(Next(State::kLeaked, static_cast<Event>(event)), region_table::kNever);
-    for (const State state : {State::kCollided, State::kStale, State::kDead, State::kRevoked, State::kHusk}) {
+    for (const State state :
+         {State::kCollided, State::kStale, State::kDead, State::kRevoked, State::kHusk}) {
       EXPECT_NE(Next(state, static_cast<Event>(event)), State::kLive);
     }
   }
