@@ -32,6 +32,9 @@ ExitCode Run(int argc, char** argv) {
   AddBench(app, action);
   AddDemo(app, action);
   AddDoctor(app, action);
+  AddExplain(app, action);
+  AddPins(app, action);
+  AddStat(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -18,5 +18,8 @@ using Action = std::function<ExitCode()>;
 void AddBench(CLI::App& app, Action& action);
 void AddDemo(CLI::App& app, Action& action);
 void AddDoctor(CLI::App& app, Action& action);
+void AddExplain(CLI::App& app, Action& action);
+void AddPins(CLI::App& app, Action& action);
+void AddStat(CLI::App& app, Action& action);
 
 }  // namespace linchpin
