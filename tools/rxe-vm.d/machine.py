@@ -68,7 +68,7 @@ class Verdict:
 class Machine:
     """One guest, running one job. Use as a context manager: leaving it kills the guest."""
 
-    def __init__(self, kernel: Kernel, initramfs: bytes, size: Size) -> None:
+    def __init__(self, kernel: Kernel, initramfs: bytes, size: Size, append: str) -> None:
         self._kernel = kernel
         self._size = size
         self._boot_s: float | None = None
@@ -83,7 +83,7 @@ class Machine:
         fds = [end.fileno() for end in theirs]
         self._started_at = time.monotonic()
         self._qemu = subprocess.Popen(
-            _command(kernel, memory_file, size, fds),
+            _command(kernel, memory_file, size, append, fds),
             stdin=subprocess.DEVNULL, stdout=self._complaints, stderr=self._complaints,
             pass_fds=(memory_file, *fds), start_new_session=True, preexec_fn=_die_with_parent,
         )
@@ -184,7 +184,9 @@ def _die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _command(kernel: Kernel, initramfs: int, size: Size, fds: list[int]) -> list[str]:
+def _command(
+    kernel: Kernel, initramfs: int, size: Size, append: str, fds: list[int]
+) -> list[str]:
     log, control, stdout, stderr = fds
     command = [
         QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
@@ -192,7 +194,7 @@ def _command(kernel: Kernel, initramfs: int, size: Size, fds: list[int]) -> list
         "-M", "q35", "-cpu", "max,la57=off", "-accel", "tcg,thread=multi",
         "-smp", str(size.cpus), "-m", f"{size.memory_mib}M",
         "-kernel", str(kernel.image), "-initrd", f"/proc/self/fd/{initramfs}",
-        "-append", " ".join(KERNEL_PARAMETERS),
+        "-append", " ".join((*KERNEL_PARAMETERS, append)).rstrip(),
         "-virtfs", "local,path=/,mount_tag=root,security_model=none,multidevs=remap,readonly=on",
         "-chardev", f"socket,id=log,fd={log}", "-serial", "chardev:log",
         "-device", "virtio-serial-pci",
