@@ -230,6 +230,15 @@ int linchpin_drain(linchpin_cache* cache, int timeout_ms);
 int linchpin_cache_stats(linchpin_cache* cache, struct linchpin_cache_stats* out);
 #pragma GCC diagnostic pop
 
+/* Says whether memory could be registered for `access`, and if not, why: puts "allowed: ",
+ * "refused: ", "probably allowed: " or "probably refused: " and a sentence or two, with what to do
+ * about it, into `text`, which has room for `text_size` bytes. What does not fit is cut; the text
+ * always ends with a 0. Some 500 bytes are enough for all but long paths. No device is known here,
+ * so only the mappings, the limits of the process and the kernel have a word.
+ * Returns: 0, whatever the answer; -EINVAL when `text` is NULL or has no room. */
+int linchpin_explain(const void* address, size_t length, uint32_t access, char* text,
+                     size_t text_size);
+
 /* What went wrong in the last call of this thread that failed, as a sentence that says what to do
  * about it; "" before the first. Valid until the next call of this thread that fails. */
 const char* linchpin_last_error(void);

@@ -17,6 +17,8 @@ static const struct {
     {"NullIsRefused", NullIsRefused},
     {"BadRequestsAreRefused", BadRequestsAreRefused},
     {"EachThreadHasItsOwnError", EachThreadHasItsOwnError},
+    {"ExplainsWhatSpeaksAgainstIt", ExplainsWhatSpeaksAgainstIt},
+    {"AnExplanationIsCutToItsRoom", AnExplanationIsCutToItsRoom},
     {"LoopbackEndToEnd", LoopbackEndToEnd},
     {"LoopbackHearsOfAnUnmap", LoopbackHearsOfAnUnmap},
     {"ManualMonitorTellsAllItsCaches", ManualMonitorTellsAllItsCaches},

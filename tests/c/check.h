@@ -47,6 +47,9 @@ void NullIsRefused(void);
 void BadRequestsAreRefused(void);
 void EachThreadHasItsOwnError(void);
 
+void ExplainsWhatSpeaksAgainstIt(void);
+void AnExplanationIsCutToItsRoom(void);
+
 void LoopbackEndToEnd(void);
 void LoopbackHearsOfAnUnmap(void);
 void ManualMonitorTellsAllItsCaches(void);
