@@ -64,9 +64,9 @@ void AddDriverReasons(const ExplainRequest& request, Reasons& reasons) {
   Diagnosis reason;
   reason.code = absl::StatusCode::kResourceExhausted;
   reason.sentence = absl::StrCat(
-      "soft-RoCE keeps the page list of a registration in one piece of kernel memory, of at most ",
-      kMost, " bytes registered on some kernels (6.12 and 7.2, not 6.1), and these are ",
-      request.range.size());
+      "on some kernels (7.2, not 6.1) soft-RoCE keeps the page list of a registration in one piece "
+      "of kernel memory, which is too small beyond ",
+      kMost, " bytes, and these are ", request.range.size());
   reason.remedy = "register the range in pieces of at most 1 GiB";
   reason.offending = request.range;
   reason.certain = false;
