@@ -25,6 +25,8 @@ namespace linchpin {
 namespace {
 
 constexpr const char* kRemedy = "mount /proc, and raise RLIMIT_NOFILE (ulimit -n) if it is full";
+// Who may not look at a process may not trace it either.
+constexpr const char* kForbiddenRemedy = "be the user of that process, or root";
 
 // Asks for the mapping that contains `address`, or the next one.
 // Returns: 0 or an errno value: ENOENT when there is neither, ENOTTY without PROCMAP_QUERY.
@@ -143,7 +145,10 @@ absl::StatusOr<MappingReader::Open*> MappingReader::Reopen(Open* old) {
   made->cookie = ProcessCookie();
   const std::string path = ProcPath(pid_, "maps");
   made->fd = ForkClosedFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!made->fd.valid()) return ErrnoToStatus(errno, "opening " + path, kRemedy);
+  if (!made->fd.valid()) {
+    const bool forbidden = errno == EACCES || errno == EPERM;
+    return ErrnoToStatus(errno, "opening " + path, forbidden ? kForbiddenRemedy : kRemedy);
+  }
   ProcmapQuery query{};
   made->has_query = source_ == Source::kBest && AskOnce(made->fd.get(), 0, &query, nullptr, 0) == 0;
   if (!open_.compare_exchange_strong(old, made.get(), std::memory_order_acq_rel)) return old;

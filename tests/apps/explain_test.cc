@@ -162,6 +162,22 @@ TEST(ExplainTool, ExplainsTheLimitsOfTheProcessThatIsAskedAbout) {
   }
 }
 
+TEST(ExplainTool, SaysWhoMayLookAtAProcess) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const Mapped memory(kPage);
+  ToolOptions options;
+  options.before_exec = [] {
+    return setgid(65534) == 0 && setuid(65534) == 0 && access(LINCHPIN_TOOL, X_OK) == 0;
+  };
+  const ToolRun run =
+      RunTool({"explain", std::to_string(getpid()), Address(memory.data()), "4K", "lw"}, options);
+  if (run.status == 126) GTEST_SKIP() << "the tool is not accessible to others than root";
+  EXPECT_EQ(run.status, 2);
+  EXPECT_TRUE(IsOneErrorLine(run.err.substr(run.err.find("linchpin: ")))) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("be the user of that process"));
+  EXPECT_EQ(run.out, "");
+}
+
 TEST(ExplainTool, SaysTheSameInWords) {
   const Mapped memory(2 * kPage, PROT_READ);
   const ToolRun run = ExplainHere(memory.data(), memory.size(), "LocalWrite");

@@ -7,10 +7,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -264,6 +267,19 @@ TEST(Explain, AKernelThatForcesWritesTakesWhatNobodyMayTouch) {
   const Diagnosis alone = Explain({.range = RangeOf(memory)});
   EXPECT_EQ(alone.code, absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(alone.certain);
+}
+
+TEST(Explain, ManyThreadsAskAtOnce) {
+  FakeRegistrar device;
+  const Mapped memory(kPage, PROT_NONE);  // What it answers is tried out, at first by all of them.
+  std::array<absl::StatusCode, 4> codes{};
+  std::vector<std::thread> threads;
+  for (absl::StatusCode& code : codes) {
+    threads.emplace_back([&] { code = Explain(RangeOf(memory), kRead, device).code; });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::StatusCode code : codes) EXPECT_EQ(code, absl::StatusCode::kOk);
+  EXPECT_EQ(device.registered_count(), 0u);
 }
 
 TEST(Explain, FramesAreOnlyLookedAt) {
