@@ -22,6 +22,7 @@
 #include "tests/pin/pin_file_client.h"
 #include "tests/testing/child.h"
 #include "tests/testing/pins.h"
+#include "tests/testing/threads.h"
 
 namespace linchpin {
 namespace {
@@ -234,6 +235,7 @@ TEST_F(BackingGuardTest, AnOpenFileWithAnOwnerOrALeaseIsRefused) {
 TEST_F(BackingGuardTest, AnotherUsersFileCannotBeLeased) {
   const Fd fd = Open(O_RDONLY);
   if (geteuid() != 0) GTEST_SKIP() << "needs another user's file";
+  testing::AwaitSleepOfOtherThreads();
   EXPECT_EQ(RunInChild([&]() -> Complaint {
               if (!testing::DropPrivilege(3)) return "cannot drop privilege";
               const absl::Status refused = RefusalOf(fd.get(), Kind::kLease);

@@ -13,10 +13,12 @@
 #include "tests/pin/pin_file_client.h"
 #include "tests/testing/child.h"
 #include "tests/testing/pins.h"
+#include "tests/testing/threads.h"
 
 namespace linchpin {
 namespace {
 
+using testing::AwaitSleepOfOtherThreads;
 using testing::Complaint;
 using testing::FakeClient;
 using testing::Held;
@@ -57,6 +59,7 @@ TEST(PinFileLimits, InAForkedChildItIsInertAndTheChildMayMakeItsOwn) {
   Held held = MakeFile();
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
+  AwaitSleepOfOtherThreads();
   const Complaint complaint = RunInChild([&]() -> Complaint {
     if (held.file->alive() || held.file->revoked()) return "alive or revoked";
     if (!absl::IsFailedPrecondition(held.file->Revoke(absl::ZeroDuration()))) return "Revoke";
@@ -88,6 +91,7 @@ int OpenDescriptors() {
 
 // In a child, where the watcher does not run yet. At each limit from none to enough.
 TEST(PinFileLimits, WithoutDescriptorsNothingIsMadeAndNothingIsLeftBehind) {
+  AwaitSleepOfOtherThreads();
   EXPECT_EQ(RunInChild([]() -> Complaint {
               const int before = OpenDescriptors();
               const int lowest = dup(0);
@@ -112,6 +116,7 @@ TEST(PinFileLimits, WithoutDescriptorsNothingIsMadeAndNothingIsLeftBehind) {
 }
 
 TEST(PinFileLimits, WithoutThreadsNothingIsMadeUntilThereAreSome) {
+  AwaitSleepOfOtherThreads();
   EXPECT_EQ(RunInChild([]() -> Complaint {
               if (!testing::DropPrivilege(1)) return "cannot drop privilege";
               const int before = OpenDescriptors();

@@ -19,6 +19,7 @@
 #include "tests/testing/child.h"
 #include "tests/testing/fake_registrar.h"
 #include "tests/testing/pins.h"
+#include "tests/testing/threads.h"
 
 namespace linchpin {
 namespace {
@@ -204,6 +205,7 @@ TEST_F(VaddrPinTest, AFrameOnlyPinRegistersNothingAndEndsWithItsFile) {
 }
 
 TEST_F(VaddrPinTest, OverTheLockedMemoryLimitNothingIsPinnedAndTheFileGoesOn) {
+  testing::AwaitSleepOfOtherThreads();
   EXPECT_EQ(RunInChild([]() -> Complaint {
               if (!testing::DropPrivilege(2)) return "cannot drop privilege";
               testing::SetLimit(RLIMIT_MEMLOCK, 1 << 20);
