@@ -3,11 +3,13 @@
 #include <iterator>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
 #include "lib/explain/kernel_traits.h"
 #include "lib/explain/reasons.h"
+#include "lib/memory/guard_pages.h"
 #include "lib/memory/snapshot.h"
 #include "lib/pin/pin_rules.h"
 
@@ -153,6 +155,27 @@ Diagnosis BehindEndOfFile(const ExplainRequest& request, const MemoryPiece& piec
   return reason;
 }
 
+// Guard pages lie in mappings that look like any other.
+void AddGuardPages(const ExplainRequest& request, const std::vector<MemoryPiece>& pieces,
+                   Reasons& reasons) {
+  const Range guard = FirstGuardPages(request.pid, request.range);
+  if (guard.empty()) return;
+  const auto piece = std::find_if(pieces.begin(), pieces.end(), [guard](const MemoryPiece& one) {
+    return one.range.Overlaps(guard);
+  });
+  if (piece == pieces.end()) return;  // Unmapped since.
+  Diagnosis reason;
+  const bool registers = request.kind == PinKind::kOnDemand;
+  reason.code = registers ? absl::StatusCode::kOk : absl::StatusCode::kFailedPrecondition;
+  reason.sentence = absl::StrCat(guard.ToString(),
+                                 " are guard pages (MADV_GUARD_INSTALL), which nobody may touch",
+                                 registers ? ": the device's access to them fails" : "");
+  reason.remedy = "leave them out, or remove them (MADV_GUARD_REMOVE)";
+  reason.offending = guard;
+  reason.mapping = piece->ToString();
+  reasons.push_back(std::move(reason));
+}
+
 }  // namespace
 
 void AddMemoryReasons(const ExplainRequest& request, Reasons& reasons) {
@@ -177,6 +200,7 @@ void AddMemoryReasons(const ExplainRequest& request, Reasons& reasons) {
       warnings.push_back(ReasonFor(decision, request, piece));
     }
   }
+  if (request.kind != PinKind::kFrameOnly) AddGuardPages(request, *pieces, reasons);
   std::move(warnings.begin(), warnings.end(), std::back_inserter(reasons));
 }
 

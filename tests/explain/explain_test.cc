@@ -20,6 +20,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
+#include "lib/memory/guard_pages.h"
 #include "linchpin/loopback.h"
 #include "tests/testing/child.h"
 #include "tests/testing/fake_registrar.h"
@@ -110,6 +111,21 @@ TEST_F(ExplainLoopback, NamesThePageThatMayNotBeWritten) {
   EXPECT_EQ(diagnosis.offending, (Range{memory.start() + 2 * kPage, memory.start() + 3 * kPage}));
   EXPECT_EQ(diagnosis.mapping, "anonymous r--");
   EXPECT_THAT(diagnosis.sentence, HasSubstr("LocalWrite"));
+}
+
+TEST_F(ExplainLoopback, FindsGuardPagesThatNoMappingShows) {
+  constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL.
+  const Mapped memory(8 * kPage);
+  if (madvise(memory.data() + 2 * kPage, 2 * kPage, kGuardInstall) != 0) {
+    GTEST_SKIP() << "no guard pages on this kernel";
+  }
+  const Range guard{memory.start() + 2 * kPage, memory.start() + 4 * kPage};
+  if (FirstGuardPages(0, RangeOf(memory)).empty()) GTEST_SKIP() << "this kernel does not tell";
+  const Diagnosis diagnosis = ExpectAgreement(RangeOf(memory), kWrite);
+  EXPECT_EQ(diagnosis.offending, guard);
+  EXPECT_EQ(diagnosis.mapping, "anonymous rw-");
+  ExpectAgreement({guard.end, guard.end + kPage}, kWrite);
+  ExpectAgreement({guard.end - 1, guard.end + kPage}, kWrite);
 }
 
 TEST_F(ExplainLoopback, SaysThatTheDevicePinsForWritingWhateverTheRights) {

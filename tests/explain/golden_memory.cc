@@ -75,6 +75,14 @@ Specimen WithReadOnlyPage() {
   return whole;
 }
 
+Specimen WithGuardPage() {
+  constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL.
+  const Specimen whole = Anonymous(PROT_READ | PROT_WRITE);
+  void* const second = reinterpret_cast<void*>(whole.range.start + kPage);
+  if (madvise(second, kPage, kGuardInstall) == 0) return whole;
+  return Specimen::Absent(std::string("MADV_GUARD_INSTALL: ") + std::strerror(errno));
+}
+
 Specimen Memfd(Shape shape) {
   const Fd fd(memfd_create("golden", MFD_CLOEXEC));
   if (!fd.valid() || !Fill(fd, shape.file_bytes)) return Specimen::Absent("no memfd");

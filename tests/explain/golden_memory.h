@@ -27,6 +27,7 @@ Specimen Anonymous(int protection, std::size_t bytes = kSpecimenBytes);
 Specimen HugeAnonymous(std::size_t bytes);  // Transparent huge pages, not touched.
 Specimen WithHole();
 Specimen WithReadOnlyPage();
+Specimen WithGuardPage();
 Specimen Memfd(Shape shape);
 Specimen HugetlbMemfd(int protection);  // Takes one huge page from the machine, if it may.
 Specimen SysvShm();

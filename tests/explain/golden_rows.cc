@@ -60,6 +60,7 @@ std::vector<Row> AnonymousRows() {
       {"a hole in it", kWrite, WithHole, kAllEfault},
       {"a read-only page in it", kWrite, WithReadOnlyPage, kAllEfault},
       {"a read-only page in it", kRead, WithReadOnlyPage, kAllOk},
+      {"a guard page in it", kWrite, WithGuardPage, kAllEfault},
       {".text", kRead, [] { return Of(reinterpret_cast<const void*>(&AnonymousRows), 16); },
        kAllOk},
       {".rodata", kRead, [] { return Of(kReadOnlyData, sizeof(kReadOnlyData)); }, kAllOk},
