@@ -5,6 +5,7 @@
 #include <ctime>
 #include <map>
 #include <thread>
+#include <utility>
 
 namespace linchpin {
 namespace {
@@ -14,18 +15,19 @@ using internal::ListedCache;
 
 constexpr std::chrono::milliseconds kBetweenLooks{10};
 
-// When each cache of a process had published last.
-using Published = std::map<std::uint32_t, std::uint64_t>;
+// When each cache of a process was made, and when it had published last.
+using Published = std::map<std::uint32_t, std::pair<std::uint64_t, std::uint64_t>>;
 
 Published PublishedBy(const LedgerReader& process) {
   Published published;
   for (const ListedCache& cache : process.ReadCaches()) {
-    published[cache.id] = cache.published_at_ns;
+    published[cache.id] = {cache.created_at_ns, cache.published_at_ns};
   }
   return published;
 }
 
-// Whether each cache that was there `before`, and still is, has published since.
+// Whether each cache that was there `before`, and still is, has published since. Another may have
+// its id by now.
 bool HaveAllPublished(const Published& before, const Published& now) {
   return std::all_of(before.begin(), before.end(), [&](const auto& cache) {
     const auto found = now.find(cache.first);

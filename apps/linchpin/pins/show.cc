@@ -20,20 +20,6 @@ using internal::LedgerContents;
 using internal::ListedPin;
 using Json = nlohmann::ordered_json;
 
-std::string KindName(PinKind kind) {
-  switch (kind) {
-    case PinKind::kTransient:
-      return "transient";
-    case PinKind::kLongterm:
-      return "long-term";
-    case PinKind::kOnDemand:
-      return "on-demand";
-    case PinKind::kFrameOnly:
-      return "frame-only";
-  }
-  return "unknown";
-}
-
 std::string DeviceText(std::uint64_t device) {
   return absl::StrCat(major(device), ":", minor(device));
 }
@@ -97,7 +83,7 @@ std::string GroupText(const PinGroup& group, JoinBy by, std::uint64_t now_ns) {
   for (const auto& [process, pin] : group.pins) {
     std::vector<std::string> row{absl::StrFormat("%#x-%#x", pin->range.start, pin->range.end),
                                  absl::StrCat(pin->range.size()),
-                                 KindName(pin->kind),
+                                 ToString(pin->kind),
                                  ToString(pin->rights),
                                  Printable(pin->device),
                                  OwnerText(*pin),
@@ -152,7 +138,7 @@ Json PinJson(const PinOfProcess& one, std::uint64_t now_ns) {
                {"start", absl::StrFormat("%#x", pin.range.start)},
                {"end", absl::StrFormat("%#x", pin.range.end)},
                {"bytes", pin.range.size()},
-               {"kind", KindName(pin.kind)},
+               {"kind", ToString(pin.kind)},
                {"rights", ToString(pin.rights)},
                {"device", Printable(pin.device)},
                {"owner", nullptr},
