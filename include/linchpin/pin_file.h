@@ -104,6 +104,9 @@ class PinFile final {
   // Whether its pins have been taken back.
   bool revoked() const;
 
+  // How many leases and pins of it are held now, those apart that were taken back.
+  std::uint64_t held() const;
+
   // Ends its life now, and revokes what is held after the grace time, or after `timeout` if that is
   // shorter. Returns: OK when every pin is deregistered; DeadlineExceeded when some are not yet a
   // second after `timeout`: they will be.

@@ -136,6 +136,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   void OnRevoke(const PinFileCore& file) override;
   void OnSync(const PinFileCore& file, std::vector<Range>& dirty,
               std::vector<Range>& held) override;
+  std::uint64_t Held(const PinFileCore& file) override;
 
   // Ends the core when the cache goes: at once, or, with leases out, on the last release.
   static void End(std::unique_ptr<CacheCore> core);
@@ -285,7 +286,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   void EvictToLocked(std::uint64_t idle_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MakeRoom(std::uint64_t bytes, std::uint64_t reaped_before, bool count_dead);
   bool EmptyLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return stats_.regions == 0 && outlived_ == 0;
+    return stats_.regions == 0 && outlived_ == 0 && syncing_ == 0;
   }
   std::uint64_t reaped() const;  // How many regions have been, so far.
   std::uint64_t ReapedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -301,7 +302,12 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   void RestLocked(Rest rest, Clock::time_point until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WaitForWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Region* TakeDeadLocked(const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool DeregisterDead(Region& dead);
+  struct Reaped {
+    bool done = false;  // The device let go of it.
+    ExtrasChain links;  // What the region had.
+  };
+  Reaped DeregisterDead(Region& dead);
+  void EndReaping(Region& region, bool reaped);
   void EndReapingLocked(Region& region, bool reaped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndDeregisteredLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Deregisters the oldest dead region that overlaps `range`, on this thread. False if there is
@@ -347,6 +353,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   RegionList spent_ ABSL_GUARDED_BY(mutex_);        // Dead with nothing to deregister: to be freed.
   OwnedList owned_ ABSL_GUARDED_BY(mutex_);         // All that belongs to a PinFile.
   std::size_t freeing_ ABSL_GUARDED_BY(mutex_) = 0;  // Taken from spent_, and not free yet.
+  int syncing_ ABSL_GUARDED_BY(mutex_) = 0;          // Calls of OnSync, whose core must not go.
   // Claims, and what is or was Husk: regions in the slab that stats_.regions does not count.
   std::uint64_t outlived_ ABSL_GUARDED_BY(mutex_) = 0;
 

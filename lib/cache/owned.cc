@@ -22,11 +22,10 @@
 
 namespace linchpin::internal {
 
-void EndClaims(const ExtrasChain& chain) {
-  for (RegionExtras* link = chain.get(); link != nullptr; link = link->next.get()) {
-    if (link->claim.file() == nullptr) continue;
-    if (link->dirty != nullptr) link->claim.file()->KeepDirty(link->dirty->ranges());
-    const FileClaim ended = std::move(link->claim);
+void KeepDirty(const ExtrasChain& chain) {
+  for (const RegionExtras* link = chain.get(); link != nullptr; link = link->next.get()) {
+    PinFileCore* const file = link->claim.file();
+    if (file != nullptr && link->dirty != nullptr) file->KeepDirty(link->dirty->ranges());
   }
 }
 
@@ -188,7 +187,7 @@ void CacheCore::OnRevoke(const PinFileCore& file) {
     });
     changed_.NotifyAll();
   }
-  EndClaims(ended);
+  KeepDirty(ended);  // Then its end ends the claims.
 }
 
 // The link ends with the registration, or, if that stays for others, at once: then it is moved to
@@ -235,6 +234,7 @@ void CacheCore::OnSync(const PinFileCore& file, std::vector<Range>& /*dirty*/,
   std::vector<DirtyRanges> left;
   {
     const NoAllocationLock lock(mutex_);
+    ++syncing_;
     ForEachOwnedLocked(file, [this](const RegionExtras& link) {
       mutex_.AssertHeld();
       Region& region = hits_.slab().held(link.region);
@@ -256,11 +256,26 @@ void CacheCore::OnSync(const PinFileCore& file, std::vector<Range>& /*dirty*/,
     ForEachOwnedLocked(file, [&](const RegionExtras& link) {
       if (link.dirty != nullptr && count > 0) link.dirty->MergeInto(left[--count]);
     });
+    --syncing_;
+    changed_.NotifyAll();
+    work_.NotifyOne();
   }
   for (const DirtyRanges& dirty : left) {
     const std::vector<Range>& ranges = dirty.ranges();
     held.insert(held.end(), ranges.begin(), ranges.end());
   }
+}
+
+std::uint64_t CacheCore::Held(const PinFileCore& file) {
+  std::uint64_t held = 0;
+  const NoAllocationLock lock(mutex_);
+  ForEachOwnedLocked(file, [&](const RegionExtras& link) {
+    mutex_.AssertHeld();
+    const Region& region = hits_.slab().held(link.region);
+    const bool its_own = region.use.claim || (region.use.exact && !region.use.kept);
+    if (its_own && !region.revoked && LeasesOnLocked(region) != 0) ++held;
+  });
+  return held;
 }
 
 void CacheCore::MarkDirty(RegionId id, const Range& written) {
@@ -299,8 +314,8 @@ void CacheCore::FreeSpent() {
       spent_.pop_front();
       ++freeing_;
     }
-    EndClaims(region->extras);
-    region->extras = nullptr;
+    KeepDirty(region->extras);
+    const ExtrasChain ended = std::move(region->extras);
     const NoAllocationLock lock(mutex_);
     hits_.slab().Leave(*region);
     --freeing_;

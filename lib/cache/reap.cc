@@ -2,6 +2,7 @@
 // hits or releases, and never with the mutex held.
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "lib/cache/cache_core.h"
 
@@ -25,14 +26,23 @@ Region* CacheCore::TakeDeadLocked(const Range& range) {
   return &dead;
 }
 
-// Returns: whether the device let go of it. Requires: this thread took it.
-bool CacheCore::DeregisterDead(Region& dead) {
+// Requires: this thread took it. Its claims end when the result is destroyed, which must be without
+// the lock and once the region is no longer in reaping_: a file's Sync waits for that, and ending a
+// claim may wait for the Sync.
+CacheCore::Reaped CacheCore::DeregisterDead(Region& dead) {
   Registration registration = RegistrationOf(dead);
-  const bool done = registrar_->Deregister(registration).ok();
-  if (done) ledger_.Remove(dead.listed);
-  EndClaims(dead.extras);
-  if (!dead.revoked) dead.extras = nullptr;  // Nobody has a lease that would ask for its keys.
-  return done;
+  Reaped reaped;
+  reaped.done = registrar_->Deregister(registration).ok();
+  if (reaped.done) ledger_.Remove(dead.listed);
+  KeepDirty(dead.extras);
+  if (!dead.revoked) {
+    reaped.links = std::move(dead.extras);  // Nobody has a lease that would ask for its keys.
+    return reaped;
+  }
+  while (RegionExtras* const link = OwnerIn(dead.extras)) {
+    Attach(reaped.links, Detach(dead.extras, *link));
+  }
+  return reaped;
 }
 
 void CacheCore::EndReapingLocked(Region& region, bool reaped) {
@@ -60,6 +70,11 @@ void CacheCore::EndDeregisteredLocked(Region& region) {
   SpendLocked(region);  // Given back meanwhile.
 }
 
+void CacheCore::EndReaping(Region& region, bool reaped) {
+  const NoAllocationLock lock(mutex_);
+  EndReapingLocked(region, reaped);
+}
+
 bool CacheCore::ReapOne(const Range& range) {
   Region* dead = nullptr;
   {
@@ -67,9 +82,8 @@ bool CacheCore::ReapOne(const Range& range) {
     dead = TakeDeadLocked(range);
   }
   if (dead == nullptr) return false;
-  const bool reaped = DeregisterDead(*dead);
-  const NoAllocationLock lock(mutex_);
-  EndReapingLocked(*dead, reaped);
+  const Reaped reaped = DeregisterDead(*dead);
+  EndReaping(*dead, reaped.done);
   return true;
 }
 
@@ -169,27 +183,33 @@ bool CacheCore::WaitForWorkLocked() {
   }
 }
 
-// One lock for each of the dead: to end with the last one, and to take the next.
+// One lock for each of the dead: to end with the last one, and to take the next. But a claim is
+// ended with none of them in hand, because that may wait for a Sync, which waits for all in
+// reaping_.
 void CacheCore::Reaper() {
   bool orphaned = false;
-  bool reaped = false;
+  Reaped reaped;
   Region* dead = nullptr;
   for (bool more = true; more;) {
     bool flush = false;
     bool look = false;
     {
       const NoAllocationLock lock(mutex_);
-      if (dead != nullptr) EndReapingLocked(*dead, reaped);
+      if (dead != nullptr) EndReapingLocked(*dead, reaped.done);
       more = WaitForWorkLocked();
       flush = LimboIsDueLocked();
       const Clock::time_point now = Clock::now();
       look = NextLookLocked(now) <= now;
-      dead = TakeDeadLocked(kEverywhere);
+      dead = spent_.empty() ? TakeDeadLocked(kEverywhere) : nullptr;
       orphaned = orphaned_;
     }
     if (flush) FlushLimbo();
+    if (dead == nullptr) FreeSpent();
     if (dead != nullptr) reaped = DeregisterDead(*dead);
-    FreeSpent();
+    if (reaped.links != nullptr) {
+      EndReaping(*std::exchange(dead, nullptr), reaped.done);
+      reaped.links = nullptr;
+    }
     if (look && more) LookAtLedger();
   }
   if (!orphaned) return;

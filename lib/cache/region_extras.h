@@ -76,8 +76,8 @@ struct RegionExtras {
 
 using ExtrasChain = std::unique_ptr<RegionExtras>;
 
-// Ends the claims of a chain, and leaves what is dirty with the files. With no lock held.
-void EndClaims(const ExtrasChain& chain);
+// Leaves what is dirty with the files. With no lock held.
+void KeepDirty(const ExtrasChain& chain);
 
 // Returns: the first link that names a file, or null.
 inline RegionExtras* OwnerIn(const ExtrasChain& chain) {

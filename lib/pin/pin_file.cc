@@ -40,6 +40,10 @@ bool PinFile::revoked() const {
   return core_->revoked();
 }
 
+std::uint64_t PinFile::held() const {
+  return core_->Held();
+}
+
 absl::Status PinFile::Revoke(absl::Duration timeout) {
   return core_->Revoke(timeout, "it was revoked");
 }

@@ -78,6 +78,13 @@ void PinFileCore::EndClaim(PinFileClient& client) noexcept {
   FinishIfDone();
 }
 
+std::uint64_t PinFileCore::Held() {
+  std::uint64_t held = 0;
+  if (!IsOurs()) return held;
+  ForEachClient(Told::kNothing, [&](PinFileClient& client) { held += client.Held(*this); });
+  return held;
+}
+
 void PinFileCore::EraseIfSpent(Clients::iterator client) {
   const Client& spent = client->second;
   if (spent.claims == 0 && spent.calls == 0 && spent.waiting == 0) clients_.erase(client);

@@ -52,6 +52,9 @@ class PinFileClient {
   // may not wait for another thread's EndClaim, which may be waiting for this call.
   virtual void OnSync(const PinFileCore& file, std::vector<Range>& dirty,
                       std::vector<Range>& held) = 0;
+
+  // How many leases or pins of the file somebody holds, those that were revoked apart.
+  virtual std::uint64_t Held(const PinFileCore& /*file*/) { return 1; }
 };
 
 class PinFileCore final : public PinWatcher::Watched,
@@ -92,6 +95,7 @@ class PinFileCore final : public PinWatcher::Watched,
                                                            PinFileOptions options);
   PinFileCore(PinWatcher& watcher, PinFileSource source, PinFileOptions options);
 
+  std::uint64_t Held();
   bool revoked() const { return state() == PinFileState::kRevoked && IsOurs(); }
   absl::Status Revoke(absl::Duration timeout, const char* reason);
   absl::Status Close();

@@ -1,4 +1,4 @@
-// Owners that come and go while threads acquire for them, invalidate and read.
+// Owners that come and go while threads acquire for them, mark, sync and invalidate.
 #include <atomic>
 #include <random>
 #include <thread>
@@ -34,8 +34,10 @@ class OwnedRace : public CacheFixture {
         continue;
       }
       if (!lease->revoked()) static_cast<void>(lease->state());
+      if (random() % 4 == 0) lease->MarkDirty(lease->range());
       if (random() % 2 == 0) leases.push_back(*std::move(lease));
       if (random() % 16 == 0) cache_->Invalidate(at, kPage);
+      if (random() % 8 == 0) static_cast<void>(file->Sync());  // It may refuse what is held.
     }
     if (random() % 2 == 0) leases.clear();
     holder.Reset(-1);

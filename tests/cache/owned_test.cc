@@ -76,6 +76,7 @@ TEST_F(Owned, RemoteRightsHaveARegistrationOfEachOwner) {
   const Lease c = GetFor(second, memory_.data(), 100, kRemote);
   const Lease d = Get(memory_.data(), 100, kRemote);
   EXPECT_EQ(registrar_->registered_count(), 4u);
+  EXPECT_EQ(first.file->held(), 2u);
   EXPECT_FALSE(a.cached());
   EXPECT_EQ(c.registered(), RangeAt(memory_.data(), 100));
 }
@@ -90,6 +91,7 @@ TEST_F(Owned, WhatOnlyTheOwnerClaimsIsDeregisteredAlthoughHeld) {
   EXPECT_TRUE(Revoked(local));
   EXPECT_TRUE(Revoked(remote));
   EXPECT_TRUE(Registered(0));
+  EXPECT_EQ(owner.file->held(), 0u);
   EXPECT_EQ(local.state(), LeaseState::kRevoked);
   EXPECT_EQ(remote.state(), LeaseState::kRevoked);
   EXPECT_FALSE(local.cached());
