@@ -30,6 +30,7 @@
  *   -EAGAIN      the mapping changed during each of several registrations
  *   -EOPNOTSUPP  the device cannot do this at all
  *   -ENODEV      the device, or what it needs of the kernel (io_uring), is not available
+ *   -EPIPE       the life of the pin file has ended: its holders, its peer, or its process are gone
  *   -ETIMEDOUT   leases still hold what was to be waited for
  *   -ECHILD      the cache belongs to the parent of this forked process: make a new one, and a new
  *                registrar. Closing the child's copy succeeds and touches no device
@@ -64,6 +65,7 @@ struct ibv_pd;
 typedef struct linchpin_registrar linchpin_registrar;
 typedef struct linchpin_monitor linchpin_monitor;
 typedef struct linchpin_cache linchpin_cache;
+typedef struct linchpin_pin_file linchpin_pin_file;
 
 /* What a device may do with registered memory: the bits of ibv_access_flags. Every registration can
  * be read locally, so 0 asks for that alone. */
@@ -93,7 +95,7 @@ enum {
 enum {
   LINCHPIN_LEASE_VALID = 0,
   LINCHPIN_LEASE_STALE = 1,  /* Its mapping changed: the device still has the old pages. */
-  LINCHPIN_LEASE_REVOKED = 2 /* Taken back although held. */
+  LINCHPIN_LEASE_REVOKED = 2 /* Taken back although held, with its pin file. */
 };
 
 /* A claim on registered memory, in the caller's own storage. Release zeroes it. To copy it is
@@ -238,6 +240,32 @@ int linchpin_cache_stats(linchpin_cache* cache, struct linchpin_cache_stats* out
  * Returns: 0, whatever the answer; -EINVAL when `text` is NULL or has no room. */
 int linchpin_explain(const void* address, size_t length, uint32_t access, char* text,
                      size_t text_size);
+
+/* Ties leases to the life of a descriptor. `*holder_fd` is the caller's: it may be duplicated,
+ * inherited or sent to another process, and close-on-exec is set. When its last copy is closed, in
+ * whichever process, or somebody calls shutdown() on it, the pin file's life ends: no lease can be
+ * taken for it any more, and those that are held are revoked at once, deregistered although held.
+ * -ENOMEM when descriptors or threads run out. */
+int linchpin_pin_file_create(linchpin_pin_file** out, int* holder_fd);
+
+/* The same for the life of the peer of a connected socket, of the other end of a pipe, or of a
+ * pidfd's process. `fd` stays the caller's, who may close it at any time: a duplicate is kept, and
+ * nothing is read from it. -EINVAL for what cannot say that it ended, like a regular file. */
+int linchpin_pin_file_attach(int fd, linchpin_pin_file** out);
+
+/* linchpin_acquire for a pin file. What has remote rights is registered for this lease alone; what
+ * has not is shared with others, and stays theirs when the pin file's life ends. -EPIPE when it
+ * has. Requires: no close of `pin_file` at the same time. */
+int linchpin_acquire_owned(linchpin_cache* cache, linchpin_pin_file* pin_file, const void* address,
+                           size_t length, uint32_t access, struct linchpin_lease* out);
+
+/* Ends the pin file's life now: what is held is revoked. 0 when all is deregistered, -ETIMEDOUT
+ * when that takes longer than `timeout_ms` and a second: it will be all the same. */
+int linchpin_pin_file_revoke(linchpin_pin_file* pin_file, int timeout_ms);
+
+/* Ends its life, and frees it. -EBUSY while leases of it are out, those apart that were revoked:
+ * release them, or linchpin_pin_file_revoke first. Does not close the holder's descriptor. */
+int linchpin_pin_file_close(linchpin_pin_file* pin_file);
 
 /* What went wrong in the last call of this thread that failed, as a sentence that says what to do
  * about it; "" before the first. Valid until the next call of this thread that fails. */

@@ -13,6 +13,7 @@
 #include "linchpin/c.h"
 #include "linchpin/cache.h"
 #include "linchpin/monitor.h"
+#include "linchpin/pin_file.h"
 #include "linchpin/registrar.h"
 
 // NOLINTBEGIN(readability-identifier-naming): c.h names them.
@@ -35,6 +36,11 @@ struct linchpin_cache {
   linchpin_registrar* const registrar;
   linchpin_monitor* const monitor;  // Null: the process's own.
   const std::uint64_t process;      // The cookie of the process that opened it.
+};
+
+struct linchpin_pin_file {
+  const std::shared_ptr<linchpin::PinFile> file;
+  const std::uint64_t process;  // The cookie of the process that made it.
 };
 
 // NOLINTEND(readability-identifier-naming)

@@ -168,6 +168,7 @@ absl::Status CacheCore::Drain(Clock::time_point deadline) {
       if (graves_.empty()) in_time = changed_.WaitUntil(mutex_, deadline);
     }
     ReapAll(deadline);
+    FreeSpent();
     in_time = in_time && Clock::now() < deadline;
   }
   {

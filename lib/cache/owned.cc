@@ -247,7 +247,6 @@ void CacheCore::OnSync(const PinFileCore& file, std::vector<Range>& /*dirty*/,
   std::size_t count = 0;
   {
     const NoAllocationLock lock(mutex_);
-    while (freeing_ != 0) changed_.Wait(mutex_);
     ForEachOwnedLocked(file, [&](const RegionExtras& link) { count += link.dirty != nullptr; });
   }
   left.resize(count);
@@ -303,12 +302,13 @@ bool CacheCore::IsRevoked(RegionId id) const {
   return hits_.slab().held(id).revoked;
 }
 
-// Frees what was spent.
+// Frees what was spent, and returns when others have who are at it.
 void CacheCore::FreeSpent() {
   for (;;) {
     Region* region = nullptr;
     {
       const NoAllocationLock lock(mutex_);
+      while (spent_.empty() && freeing_ != 0) changed_.Wait(mutex_);
       if (spent_.empty()) return;
       region = &spent_.front();
       spent_.pop_front();

@@ -63,6 +63,12 @@ void NoRoomEvictsAndRetries(void);
 void ALeakKeepsNothingFromClosing(void);
 void LimitsOfTheCallbacks(void);
 
+void APinFileEndsItsLeases(void);
+void APinFileWithLeasesOutIsBusy(void);
+void APinFileAttachesToAPeer(void);
+void PinFilesRefuseNull(void);
+void AForkedChildHasNoPinFile(void);
+
 void ClosingInTheWrongOrderIsBusy(void);
 void AZeroedLeaseIsNothing(void);
 void AnyThreadReleases(void);
