@@ -2,6 +2,7 @@
 // out.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/fd.h"
 #include "tests/pin/pin_file_client.h"
 #include "tests/testing/child.h"
 #include "tests/testing/pins.h"
@@ -111,6 +113,25 @@ TEST(PinFileLimits, WithoutDescriptorsNothingIsMadeAndNothingIsLeftBehind) {
                 if (OpenDescriptors() != before && spare < 5) return "a descriptor was left";
               }
               return "never made";
+            }),
+            "");
+}
+
+TEST(PinFileLimits, WithoutADescriptorNothingIsAttachedOrGuarded) {
+  AwaitSleepOfOtherThreads();
+  EXPECT_EQ(RunInChild([]() -> Complaint {
+              const Held held = MakeFile();  // Something to attach to; and the watcher runs.
+              const Fd memory(memfd_create("guarded", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+              const int lowest = dup(0);
+              close(lowest);
+              SetLimit(RLIMIT_NOFILE, static_cast<rlim_t>(lowest));
+              const absl::Status attached = PinFile::Attach(held.holder.get()).status();
+              if (!absl::IsResourceExhausted(attached)) return attached.ToString();
+              const absl::Status guarded =
+                  BackingGuard::Create(memory.get(), BackingGuard::Kind::kSeal).status();
+              if (!absl::IsResourceExhausted(guarded)) return guarded.ToString();
+              if (fcntl(memory.get(), F_GET_SEALS) != 0) return "sealed all the same";
+              return held.file->alive() ? "" : "the other file ended";
             }),
             "");
 }
