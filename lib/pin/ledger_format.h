@@ -132,7 +132,7 @@ template <typename Record>
 std::uint64_t LedgerChecksum(const Record& record) {
   static_assert(std::is_trivially_copyable_v<Record> && sizeof(Record) % 8 == 0);
   constexpr std::size_t kWords = LedgerSummedBytes<Record>() / sizeof(std::uint64_t);
-  std::array<std::uint64_t, kWords> words;
+  std::array<std::uint64_t, kWords> words{};
   std::memcpy(words.data(), &record, sizeof(words));
   std::uint64_t sum =
       kLedgerMagic + record.seal.sequence * LedgerWeight(0) + record.seal.in_use * LedgerWeight(1);

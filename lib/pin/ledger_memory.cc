@@ -64,7 +64,7 @@ std::byte* Map(int fd) {
 // of /proc/self/stat, whose second, the command in parentheses, may hold anything.
 std::uint64_t StartTime() {
   const Fd fd(open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
-  std::array<char, 1024> buffer;
+  std::array<char, 1024> buffer{};
   const ssize_t count = fd.valid() ? read(fd.get(), buffer.data(), buffer.size()) : 0;
   std::string_view text(buffer.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
   const std::size_t behind_command = text.rfind(')');

@@ -35,7 +35,7 @@ struct CloseDirectory {
 using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
 std::string LinkTextOf(int directory, const char* name) {
-  std::array<char, 64> text;  // A longer one is no ledger's.
+  std::array<char, 64> text{};  // A longer one is no ledger's.
   const ssize_t length = readlinkat(directory, name, text.data(), text.size());
   return {text.data(), length > 0 ? static_cast<std::size_t>(length) : 0};
 }
@@ -79,7 +79,7 @@ bool IsCalled(int process, std::uint32_t pid) {
 enum class Finding : std::uint8_t { kLedger, kOfAnother, kOtherVersion, kDamaged };
 
 Finding Inspect(int process, int ledger) {
-  LedgerHeader header;
+  LedgerHeader header{};
   if (!ReadLedgerBytes(ledger, 0, &header, sizeof(header))) return Finding::kDamaged;
   if (header.magic != kLedgerMagic) return Finding::kDamaged;
   if (header.version != kLedgerVersion) return Finding::kOtherVersion;
@@ -219,6 +219,7 @@ absl::StatusOr<LedgerReader> LedgerReader::Open(pid_t pid) {
 
   std::vector<Fd> ledgers;
   auto worst = Finding::kOfAnother;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this stream.
   while (const dirent* const entry = readdir(directory.get())) {
     Fd ledger = OpenIfLedger(descriptors, entry->d_name);
     if (!ledger.valid()) continue;

@@ -49,7 +49,7 @@ pid_t Start(int output) {
 // Returns: all that comes until the other end is closed; an error if that is too late or too much.
 absl::StatusOr<std::string> ReadToEnd(int fd, Clock::time_point deadline) {
   std::string text;
-  std::array<char, 65'536> piece;
+  std::array<char, 65'536> piece{};
   while (text.size() < kOutputMax) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
     pollfd input{.fd = fd, .events = POLLIN, .revents = 0};
