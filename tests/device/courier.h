@@ -13,7 +13,7 @@
 
 namespace linchpin::testing {
 
-// Bytes that no other seed gives.
+// Bytes that no other seed gives in this place.
 std::string Pattern(std::uint64_t seed, std::size_t length);
 
 // Not thread-safe; each thread has its own.
