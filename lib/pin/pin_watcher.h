@@ -99,7 +99,7 @@ class PinWatcher final {
   Mutex mutex_;  // Nobody is called and no other lock is taken under it.
   CondVar started_;
   pid_t thread_id_ = 0;  // Written before Start returns, under the mutex.
-  Key last_key_ ABSL_GUARDED_BY(mutex_);
+  Key last_key_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<Key, Entry> entries_ ABSL_GUARDED_BY(mutex_);
   // Of those entries that have one.
   std::set<std::pair<Clock::time_point, Key>> deadlines_ ABSL_GUARDED_BY(mutex_);
