@@ -26,4 +26,8 @@ absl::Status ErrnoToStatus(int error, std::string_view what, std::string_view re
 // the usual one for that errno.
 absl::Status RegistrationError(int error, std::string_view what, Range range);
 
+// For whoever knows the very reason, and what to do about that. Returns: `status` without the usual
+// remedy; as it is, if RegistrationError did not make it.
+absl::Status WithoutUsualRemedy(const absl::Status& status);
+
 }  // namespace linchpin

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "lib/base/error.h"
 #include "lib/explain/reasons.h"
 
 namespace linchpin {
@@ -90,7 +91,8 @@ absl::Status Explained(absl::Status refusal, Range range, Access access, Registr
   if (absl::IsResourceExhausted(refusal)) internal::AddExhaustionReasons(request, reasons);
   for (const Diagnosis& reason : reasons) {
     if (reason.code != refusal.code()) continue;
-    return {refusal.code(), absl::StrCat(refusal.message(), "; ", reason.ToString())};
+    const absl::Status bare = WithoutUsualRemedy(refusal);
+    return {refusal.code(), absl::StrCat(bare.message(), "; ", reason.ToString())};
   }
   return refusal;
 }

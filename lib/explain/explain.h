@@ -25,9 +25,9 @@ struct ExplainRequest {
 Diagnosis Explain(const ExplainRequest& request);
 
 // Returns: `refusal` with its code, and behind its message "; sentence; remedy" of the reason that
-// accounts for that code; unchanged when Linchpin knows none, when the registrar has said its
-// reason itself, and when it is OK. Requires: `registrar` gave `refusal` for `range` and `access`;
-// no lock is held that it takes.
+// accounts for that code, in place of the errno's usual remedy; unchanged when Linchpin knows none,
+// when the registrar has said its reason itself, and when it is OK. Requires: `registrar` gave
+// `refusal` for `range` and `access`; no lock is held that it takes.
 absl::Status Explained(absl::Status refusal, Range range, Access access, Registrar& registrar);
 
 }  // namespace linchpin

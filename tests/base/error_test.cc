@@ -80,5 +80,19 @@ TEST(Error, EveryRegistrationErrorHasARemedy) {
   }
 }
 
+TEST(Error, TheUsualRemedyCanBeTakenAwayFromEachRegistrationError) {
+  for (int error = 1; error <= kLastErrno; ++error) {
+    const absl::Status usual = RegistrationError(error, "registration", {0x1000, 0x2000});
+    const absl::Status bare = WithoutUsualRemedy(usual);
+    EXPECT_EQ(bare.code(), usual.code());
+    EXPECT_EQ(std::string(bare.message()),
+              "registration of [0x1000, 0x2000) 4096 bytes: " + ErrnoText(error));
+    EXPECT_EQ(WithoutUsualRemedy(bare), bare);
+  }
+  const absl::Status other = ErrnoToStatus(ENOMEM, "mapping", "free memory");
+  EXPECT_EQ(WithoutUsualRemedy(other), other);
+  EXPECT_TRUE(WithoutUsualRemedy(absl::OkStatus()).ok());
+}
+
 }  // namespace
 }  // namespace linchpin
