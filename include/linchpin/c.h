@@ -243,9 +243,9 @@ int linchpin_explain(const void* address, size_t length, uint32_t access, char* 
 
 /* Ties leases to the life of a descriptor. `*holder_fd` is the caller's: it may be duplicated,
  * inherited or sent to another process, and close-on-exec is set. When its last copy is closed, in
- * whichever process, or somebody calls shutdown() on it, the pin file's life ends: no lease can be
- * taken for it any more, and those that are held are revoked at once, deregistered although held.
- * -ENOMEM when descriptors or threads run out. */
+ * whichever process, or somebody shuts it down for writing (SHUT_WR, SHUT_RDWR), the pin file's
+ * life ends: no lease can be taken for it any more, and those that are held are revoked at once,
+ * deregistered although held. -ENOMEM when descriptors or threads run out. */
 int linchpin_pin_file_create(linchpin_pin_file** out, int* holder_fd);
 
 /* The same for the life of the peer of a connected socket, of the other end of a pipe, or of a

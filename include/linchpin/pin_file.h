@@ -80,9 +80,10 @@ class PinFile final {
   struct Created;
 
   // A PinFile with a descriptor of its own: it lives until the last copy of `holder_fd`, in
-  // whichever process, is closed, or any holder calls shutdown() on it. The caller owns holder_fd
-  // (close-on-exec), may duplicate it and pass it on, and must close its own copy after. Whatever
-  // is sent to it is read and thrown away, descriptors are closed.
+  // whichever process, is closed, or any holder shuts it down for writing (SHUT_WR, SHUT_RDWR;
+  // SHUT_RD alone says nothing). The caller owns holder_fd (close-on-exec), may duplicate it and
+  // pass it on, and must close its own copy after. Whatever is sent to it is read and thrown away,
+  // descriptors are closed.
   // Returns: ResourceExhausted, with the remedy, when descriptors (EMFILE) or threads run out;
   // nothing is left behind then.
   static absl::StatusOr<Created> Create(PinFileOptions options = {});
@@ -101,7 +102,7 @@ class PinFile final {
   // Whether memory can be acquired for it.
   bool alive() const;
 
-  // Whether its pins have been taken back.
+  // Whether its pins have been taken back: its life has ended, and all are deregistered.
   bool revoked() const;
 
   // How many leases and pins of it are held now, those apart that were taken back.

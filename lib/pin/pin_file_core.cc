@@ -210,9 +210,10 @@ void PinFileCore::Advance() {
 void PinFileCore::FinishIfDone() {
   {
     const MutexLock lock(mutex_);
-    if (state() == PinFileState::kAlive || claims_ > 0 || finishing_) return;
+    if (state() == PinFileState::kAlive || claims_ > 0) return;
+    if (finishing_.load(std::memory_order_relaxed)) return;
     Apply(PinFileEvent::kNoClaims);
-    finishing_ = true;
+    finishing_.store(true, std::memory_order_release);
   }
   if (guard_ != nullptr) guard_->impl_->LetGo();
   {

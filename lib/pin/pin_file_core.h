@@ -96,7 +96,8 @@ class PinFileCore final : public PinWatcher::Watched,
   PinFileCore(PinWatcher& watcher, PinFileSource source, PinFileOptions options);
 
   std::uint64_t Held();
-  bool revoked() const { return state() == PinFileState::kRevoked && IsOurs(); }
+  // All pins are gone; kRevoked says only that nobody is waited for any more.
+  bool revoked() const { return finishing_.load(std::memory_order_acquire) && IsOurs(); }
   absl::Status Revoke(absl::Duration timeout, const char* reason);
   absl::Status Close();
   absl::Status Sync();
@@ -148,7 +149,9 @@ class PinFileCore final : public PinWatcher::Watched,
   PinWatcher& watcher_;
   const PinWatcher::Key key_;
 
-  std::atomic<PinFileState> state_ = PinFileState::kAlive;  // Written under the mutex.
+  // Written under the mutex.
+  std::atomic<PinFileState> state_ = PinFileState::kAlive;
+  std::atomic<bool> finishing_ = false;  // Revoked and no claims.
 
   // Nobody is called under it, and no other lock is taken; it is held across the non-blocking reads
   // of what was sent, so that the descriptor is not closed meanwhile.
@@ -159,8 +162,7 @@ class PinFileCore final : public PinWatcher::Watched,
   const char* reason_ ABSL_GUARDED_BY(mutex_) = "";  // Of the end.
   Clock::time_point deadline_ ABSL_GUARDED_BY(mutex_) = Clock::time_point::max();
   bool closing_told_ ABSL_GUARDED_BY(mutex_) = false;  // Or being told.
-  bool finishing_ ABSL_GUARDED_BY(mutex_) = false;     // Revoked and no claims.
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;      // And the guard is let go.
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;      // No claims, and the guard is let go.
   // A client is there while it has claims or is being called. claims_ is the sum over them.
   Clients clients_ ABSL_GUARDED_BY(mutex_);
   std::uint64_t claims_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -82,6 +82,16 @@ TEST(PinFile, IsRevokedWhenAHolderShutsItDown) {
   }
 }
 
+TEST(PinFile, AHolderThatOnlyStopsReadingIsStillThere) {
+  Held held = MakeFile();
+  shutdown(held.holder.get(), SHUT_RD);
+  FakeClient client;
+  EXPECT_TRUE(client.Begin(*held.file).ok());
+  held.holder.Reset(-1);
+  EXPECT_TRUE(WaitFor("closed to revoked", [&] { return held.file->revoked(); }));
+  EXPECT_EQ(client.claims(), 0);
+}
+
 TEST(PinFile, WhatIsSentToTheHolderIsThrownAway) {
   Held held = MakeFile();
   const std::string text(1 << 20, 'x');  // More than a socket's buffer holds.
@@ -201,7 +211,9 @@ TEST(PinFile, RevokeSaysWhenSomethingIsNotDeregisteredInTime) {
   const absl::Status late = held.file->Revoke(absl::ZeroDuration());
   EXPECT_TRUE(absl::IsDeadlineExceeded(late)) << late.ToString();
   EXPECT_THAT(Message(late), HasSubstr("1 pins or leases"));
+  EXPECT_FALSE(held.file->revoked()) << "its memory is still pinned";
   client.EndAll();
+  EXPECT_TRUE(held.file->revoked());
   EXPECT_TRUE(held.file->Revoke(absl::ZeroDuration()).ok());
 }
 
