@@ -45,9 +45,19 @@ bool IsFileSystemClear(const MemoryPiece& piece) {
   return !piece.file.file_system.empty() && piece.file.file_system != "overlay";
 }
 
+// Files that nobody can have a descriptor of, and so nobody truncate: no guard is needed, or could
+// be had.
+bool IsBeyondTruncation(const Mapping& mapping) {
+  return mapping.kind == MappingKind::kSysvShm || mapping.name == "/dev/zero (deleted)" ||
+         mapping.name == "/anon_hugepage (deleted)" || mapping.name.starts_with("[anon_shmem:");
+}
+
 PinDecision DecideFor(const ExplainRequest& request, const MemoryPiece& piece) {
   const PinCase pin = CaseOf(request, piece);
   PinDecision decision = Decide(pin, {});
+  if (decision.verdict == PinVerdict::kNeedsGuard && IsBeyondTruncation(piece.mapping)) {
+    decision.verdict = PinVerdict::kAllowed;
+  }
   const bool is_trait = !decision.certain && decision.verdict != PinVerdict::kUnclear;
   if (!is_trait) return decision;
   decision = Decide(pin, ProbeKernelTraits(request.registrar, FolderOf(request, piece)));
@@ -68,6 +78,20 @@ Words NotWritable(const ExplainRequest& request, const std::string& where) {
           "give the memory write permission (PROT_WRITE), or ask for reading alone"};
 }
 
+Words WritesUnheard(const ExplainRequest& request, const std::string& where) {
+  if (!TakesForWriting(request.access)) {
+    return {
+        absl::StrCat(where, ", whose file system must hear of each write before it happens, and ",
+                     request.registrar->name(), " takes pages for writing, whatever the rights"),
+        "use an RDMA device, or read() the file into ordinary memory"};
+  }
+  return {absl::StrCat(where,
+                       ", whose file system must hear of each write before it happens; "
+                       "a device's write to pinned pages it cannot hear"),
+          "ask for reading alone; let the device write to anonymous memory, a memfd or "
+          "hugetlb and write() from there; or use OnDemand where the device has it"};
+}
+
 Words WordsFor(PinVerdict verdict, const ExplainRequest& request, const MemoryPiece& piece) {
   const std::string range = piece.range.ToString();
   const std::string where = absl::StrCat(range, " is ", piece.ToString());
@@ -85,11 +109,7 @@ Words WordsFor(PinVerdict verdict, const ExplainRequest& request, const MemoryPi
                            "pages as if for writing even to be read"),
               "map it writable or private, copy it into ordinary memory, or use a newer kernel"};
     case PinVerdict::kWritesUnheard:
-      return {absl::StrCat(where,
-                           ", whose file system must hear of each write before it happens; "
-                           "a device's write to pinned pages it cannot hear"),
-              "ask for reading alone; let the device write to anonymous memory, a memfd or "
-              "hugetlb and write() from there; or use OnDemand where the device has it"};
+      return WritesUnheard(request, where);
     case PinVerdict::kFsDax:
       return {absl::StrCat(where,
                            ", whose pages are the storage itself: pinned, they would keep "

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -149,6 +150,36 @@ TEST_F(ExplainLoopback, SaysWhereAFileEnds) {
   EXPECT_THAT(diagnosis.sentence, HasSubstr("which has 4097 bytes"));
   EXPECT_THAT(diagnosis.remedy, HasSubstr("at least 12288 bytes"));
   munmap(memory, 4 * kPage);
+}
+
+TEST_F(ExplainLoopback, AsksForNoGuardWhereNobodyCanTruncate) {
+  const int id = shmget(IPC_PRIVATE, kPage, 0600);
+  if (id < 0) GTEST_SKIP() << "no SysV shared memory here";
+  void* const sysv = shmat(id, nullptr, 0);
+  shmctl(id, IPC_RMID, nullptr);
+  ASSERT_NE(sysv, MAP_FAILED);
+  EXPECT_THAT(ExpectAgreement(RangeOf(sysv, kPage), kWrite).remedy, "");
+  shmdt(sysv);
+  void* const shared =
+      mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(shared, MAP_FAILED);
+  EXPECT_THAT(ExpectAgreement(RangeOf(shared, kPage), kWrite).remedy, "");
+  munmap(shared, kPage);
+}
+
+TEST_F(ExplainLoopback, DoesNotAdviseToReadWhoeverReadsAlready) {
+  std::string name = "/var/tmp/linchpin-explain-XXXXXX";
+  const Fd fd(mkostemp(name.data(), O_CLOEXEC));
+  ASSERT_TRUE(fd.valid());
+  unlink(name.c_str());
+  ASSERT_EQ(ftruncate(fd.get(), kPage), 0);
+  void* const shared = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+  ASSERT_NE(shared, MAP_FAILED);
+  const Diagnosis diagnosis = ExpectAgreement(RangeOf(shared, kPage), kRead);
+  munmap(shared, kPage);
+  if (diagnosis.code == absl::StatusCode::kOk) GTEST_SKIP() << "this kernel pins such files";
+  EXPECT_THAT(diagnosis.sentence, HasSubstr("loopback takes pages for writing"));
+  EXPECT_THAT(diagnosis.remedy, Not(HasSubstr("ask for reading")));
 }
 
 TEST_F(ExplainLoopback, TriesWhetherThisKernelPinsFilesForWriting) {
