@@ -16,6 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 
+#include "apps/linchpin/printable.h"
 #include "apps/linchpin/quantity.h"
 #include "apps/linchpin/report.h"
 #include "apps/linchpin/subcommand.h"
@@ -192,7 +193,7 @@ std::string ToText(const ExplainRequest& request, const Diagnosis& diagnosis,
     absl::StrAppend(&text, " (", ErrnoOf(diagnosis.code), ")");
   }
   const auto line = [&text](const char* key, const std::string& value) {
-    if (!value.empty()) absl::StrAppendFormat(&text, "\n%-9s %s", key, value);
+    if (!value.empty()) absl::StrAppendFormat(&text, "\n%-9s %s", key, Printable(value));
   };
   line("asked", absl::StrCat(request.range.ToString(), " for ", ToString(request.access), ", ",
                              KindName(request.kind), ", ", device.empty() ? "no device" : device));

@@ -1,5 +1,5 @@
 // One line for each error: newlines that a path, an argument or a library put into a message would
-// make it two.
+// make it two, and other control characters would do to the terminal what they like.
 #include "apps/linchpin/report.h"
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <string>
 
+#include "apps/linchpin/printable.h"
 #include "lib/base/error.h"
 
 namespace linchpin {
@@ -16,7 +17,7 @@ void PrintErrorLine(std::string line) {
   while (!line.empty() && line.back() == '\n') line.pop_back();
   std::replace_if(
       line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
-  std::fprintf(stderr, "linchpin: %s\n", line.c_str());
+  std::fprintf(stderr, "linchpin: %s\n", Printable(line).c_str());
 }
 
 }  // namespace

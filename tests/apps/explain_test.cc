@@ -188,6 +188,20 @@ TEST(ExplainTool, SaysTheSameInWords) {
   }
 }
 
+TEST(ExplainTool, ANameWithAnEscapeInItDoesNothingToTheTerminal) {
+  const Fd fd(memfd_create("\033[31mred", MFD_CLOEXEC));
+  ASSERT_EQ(ftruncate(fd.get(), kPage), 0);
+  void* const memory = mmap(nullptr, 2 * kPage, PROT_READ, MAP_SHARED, fd.get(), 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  const ToolRun run = ExplainHere(memory, 2 * kPage, "lw");
+  munmap(memory, 2 * kPage);
+  EXPECT_EQ(run.status, 2);
+  for (const std::string& text : {run.out, run.err}) {
+    EXPECT_EQ(text.find('\033'), std::string::npos);
+    EXPECT_THAT(text, HasSubstr("\\x1b[31mred"));
+  }
+}
+
 TEST(ExplainTool, SaysWhatItDoesNotUnderstandInOneLine) {
   const struct {
     std::vector<std::string> arguments;
