@@ -1,8 +1,6 @@
 #include "lib/memory/limits.h"
 
-#include <linux/capability.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,17 +8,11 @@
 #include <fstream>
 #include <string>
 
+#include "lib/memory/pin_limits.h"
 #include "lib/memory/procmap.h"
 
 namespace linchpin {
 namespace {
-
-bool HasIpcLock() {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
-  if (syscall(SYS_capget, &header, data) != 0) return false;
-  return (data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK)) != 0;
-}
 
 // A line of /proc/self/status, such as "VmPin:", in bytes; 0 if there is none.
 std::uint64_t StatusBytes(const std::string& name) {
@@ -50,13 +42,12 @@ std::uint64_t LimitIn(const std::string& file, std::uint64_t otherwise) {
 }  // namespace
 
 MemoryLimits ReadMemoryLimits() {
+  const PinLimits pins = ReadPinLimits(0);
   MemoryLimits limits;
-  rlimit memlock{};
-  getrlimit(RLIMIT_MEMLOCK, &memlock);
-  limits.memlock_bytes = memlock.rlim_cur;
-  limits.memlock_exempt = memlock.rlim_cur == RLIM_INFINITY || HasIpcLock();
-  limits.pinned_bytes = StatusBytes("VmPin:");
-  limits.machine_bytes = MachineBytes(0);
+  limits.memlock_bytes = pins.memlock_bytes;
+  limits.memlock_exempt = pins.memlock_bytes == UINT64_MAX || pins.exempt;
+  limits.pinned_bytes = pins.pinned_bytes;
+  limits.machine_bytes = pins.machine_bytes;
   limits.address_bytes = AddressBytesLeft();
   return limits;
 }

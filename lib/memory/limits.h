@@ -9,7 +9,7 @@ namespace linchpin {
 
 struct MemoryLimits {
   std::uint64_t memlock_bytes = 0;  // RLIMIT_MEMLOCK, the soft limit.
-  bool memlock_exempt = false;      // CAP_IPC_LOCK, or the limit is infinite.
+  bool memlock_exempt = false;      // PinLimits::exempt, or the limit is infinite.
   std::uint64_t pinned_bytes = 0;   // VmPin: every registration counts, the same page twice twice.
   std::uint64_t machine_bytes = 0;  // The machine's memory, or its cgroup's limit if lower.
   std::uint64_t address_bytes = 0;  // What RLIMIT_AS leaves; UINT64_MAX if it is infinite.

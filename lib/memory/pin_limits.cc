@@ -17,13 +17,14 @@ namespace linchpin {
 namespace {
 
 // Capabilities in a user namespace of one's own say nothing to the kernel outside it, which is who
-// limits pins. The first namespace maps every id to itself.
+// limits pins. The first namespace maps every id to itself; a new one maps none at first.
 bool InFirstUserNamespace(pid_t pid) {
   std::ifstream map(ProcPath(pid, "uid_map"));
+  if (!map.is_open()) return true;  // A kernel without namespaces.
   std::uint64_t inside = 0;
   std::uint64_t outside = 0;
   std::uint64_t count = 0;
-  if (!(map >> inside >> outside >> count)) return true;
+  map >> inside >> outside >> count;
   constexpr std::uint64_t kAll = 0xffffffff;
   return inside == 0 && outside == 0 && count == kAll;
 }

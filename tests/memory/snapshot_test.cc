@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -16,6 +18,7 @@
 #include <string>
 
 #include "lib/base/fd.h"
+#include "lib/memory/limits.h"
 #include "lib/memory/pin_limits.h"
 #include "lib/memory/smaps.h"
 #include "tests/testing/child.h"
@@ -72,6 +75,9 @@ MemoryPiece PieceOf(Range range, pid_t pid = 0) {
 
 TEST(Snapshot, TellsHolesFromMemoryAndPiecesFromMappings) {
   const Mapped memory(kBytes);
+  // The first look of a process maps a page of its own for good (lib/base/process.h), which would
+  // lie in the hole.
+  PieceOf({memory.start(), memory.start() + kBytes});
   ASSERT_EQ(munmap(memory.data() + kPage, kPage), 0);
   const Range asked{memory.start() + 100, memory.start() + kBytes - 1};
   const auto pieces = SnapshotMemory(0, asked);
@@ -198,6 +204,21 @@ TEST(PinLimits, AreThoseOfTheCallingThread) {
               return ReadPinLimits(0).exempt ? "exempt without privilege" : "";
             }),
             "");
+}
+
+TEST(PinLimits, CapabilitiesInAUserNamespaceOfOnesOwnExemptNobody) {
+  const std::string complaint = testing::RunInChild([]() -> testing::Complaint {
+    testing::SetLimit(RLIMIT_MEMLOCK, 65536);
+    if (!testing::DropPrivilege(2)) return "privilege is not dropped";
+    const std::string map = "0 " + std::to_string(geteuid()) + " 1";
+    if (prctl(PR_SET_DUMPABLE, 1) != 0 || unshare(CLONE_NEWUSER) != 0) return "absent";
+    if (ReadPinLimits(0).exempt || ReadMemoryLimits().memlock_exempt) return "exempt without ids";
+    const Fd ids(open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC));
+    if (write(ids.get(), map.data(), map.size()) < 0) return "no ids";
+    return ReadPinLimits(0).exempt || ReadMemoryLimits().memlock_exempt ? "exempt with ids" : "";
+  });
+  if (complaint == "absent") GTEST_SKIP() << "no user namespaces for us here";
+  EXPECT_EQ(complaint, "");
 }
 
 }  // namespace
