@@ -81,10 +81,12 @@ struct Attempts {
   std::uint64_t reaped_before = 0;  // Regions reaped when the attempt under way was published.
   int rooms = 0;                    // How often room was made for one more region.
   std::shared_ptr<Flight> flight;   // To wait on, if nobody has made one: not made under the mutex.
-  ExtrasChain extras;               // One link, with a claim on the request's file.
-  bool guarded = false;             // The file's guard covers the memory.
-  LedgerEntry listed = 0;           // Of what was registered last.
-  std::uint64_t device = 0;         // Of the file behind the memory, and its inode.
+  const PinFileCore* file = nullptr;  // The request's.
+  ExtrasChain extras;                 // A link with a claim on it, for the region.
+  ExtrasChain own;                    // And one for the lease, if that is to be a claim.
+  bool guarded = false;               // The file's guard covers the memory.
+  LedgerEntry listed = 0;             // Of what was registered last.
+  std::uint64_t device = 0;           // Of the file behind the memory, and its inode.
   std::uint64_t inode = 0;
   Region* region = nullptr;  // Being registered.
 };
@@ -203,15 +205,20 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   // owned.cc
   absl::Status BeginOwned(const Request& request, Attempts& attempts);
   absl::Status EndedError(const Request& request);
-  absl::StatusOr<Lease> MakeClaim(const Request& request, Lease base, ExtrasChain extras);
+  absl::StatusOr<Lease> MakeClaim(const Request& request, Lease base, ExtrasChain own);
+  bool GrowSlab();
   ExtrasChain CopyOtherKeys(RegionId id) const;
-  void PublishClaimLocked(Region& claim, RegionId base, ExtrasChain& keys, ExtrasChain& extras)
+  void PublishClaimLocked(Region& claim, ExtrasChain& keys, ExtrasChain& own)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void OwnLocked(Region& region, ExtrasChain extras) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OwnLocked(Region& region, ExtrasChain link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndLinkLocked(ExtrasChain link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndClaimLocked(Region& claim) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ReleaseBaseLocked(Region& claim) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RevokeLocked(RegionExtras& link, ExtrasChain& ended) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RevokeHeldLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static ExtrasChain DetachOwn(Region& claim);
+  void GiveBaseBackLocked(ExtrasChain link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RevokeClaimLocked(Region& claim) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RevokeExactLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LeaveToOthersLocked(const RegionExtras& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LeaveToHoldersLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SpendLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsIdleLocked(const Region& region) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return region.state == RegionState::kLive && !region.retiring && LeasesOnLocked(region) == 0;
@@ -225,7 +232,8 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
       if (link.claim.file() == &file) visit(link);
     }
   }
-  void FreeSpent();
+  bool FreeSpent();
+  void EndLinks();
 
   // publish.cc
   void List(const Request& request, Attempts& attempts, const Region& region);
@@ -286,7 +294,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   void EvictToLocked(std::uint64_t idle_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MakeRoom(std::uint64_t bytes, std::uint64_t reaped_before, bool count_dead);
   bool EmptyLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return stats_.regions == 0 && outlived_ == 0 && syncing_ == 0;
+    return stats_.regions == 0 && outlived_ == 0;
   }
   std::uint64_t reaped() const;  // How many regions have been, so far.
   std::uint64_t ReapedLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -303,12 +311,12 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   bool WaitForWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Region* TakeDeadLocked(const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   struct Reaped {
-    bool done = false;  // The device let go of it.
-    ExtrasChain links;  // What the region had.
+    bool done = false;   // The device let go of it.
+    ExtrasChain extras;  // What the region had and needs no more.
   };
   Reaped DeregisterDead(Region& dead);
-  void EndReaping(Region& region, bool reaped);
-  void EndReapingLocked(Region& region, bool reaped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndReaping(Region& region, Reaped reaped);
+  void EndReapingLocked(Region& region, Reaped reaped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndDeregisteredLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Deregisters the oldest dead region that overlaps `range`, on this thread. False if there is
   // none.
@@ -328,7 +336,8 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   Ledger& ledger_;
   LedgerEntry counters_ = 0;  // In there. Constant once the cache is made.
   const std::uint64_t max_idle_bytes_;
-  std::uint64_t max_regions_;  // Constant once the cache is made.
+  std::uint64_t max_regions_;     // Constant once the cache is made.
+  std::uint64_t max_claims_ = 0;  // The same. What outlived_ may come to by claims.
 
   HitPath hits_;
 
@@ -352,9 +361,11 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   RegionList leaked_ ABSL_GUARDED_BY(mutex_);       // Leaked: kept as a record, never tried again.
   RegionList spent_ ABSL_GUARDED_BY(mutex_);        // Dead with nothing to deregister: to be freed.
   OwnedList owned_ ABSL_GUARDED_BY(mutex_);         // All that belongs to a PinFile.
+  ExtrasChain over_ ABSL_GUARDED_BY(mutex_);        // Links that the reaper is to end.
   std::size_t freeing_ ABSL_GUARDED_BY(mutex_) = 0;  // Taken from spent_, and not free yet.
   int syncing_ ABSL_GUARDED_BY(mutex_) = 0;          // Calls of OnSync, whose core must not go.
-  // Claims, and what is or was Husk: regions in the slab that stats_.regions does not count.
+  // Claims, what is or was Husk, and what was revoked, leaked and is still held: regions in the
+  // slab that stats_.regions does not count.
   std::uint64_t outlived_ ABSL_GUARDED_BY(mutex_) = 0;
 
   // bytes = idle_bytes + held_bytes + deferred_bytes + flying_bytes_, each the sum over the regions

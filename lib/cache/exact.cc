@@ -144,6 +144,13 @@ void CacheCore::LookAfterLocked(RegionId id) {
     return;
   }
   if (region->state == RegionState::kRevoked) return region->Apply(RegionEvent::kLastRelease);
+  if (region->state == RegionState::kLeaked) {
+    if (!region->revoked) return;
+    region->revoked = false;  // Now the cache may go.
+    --outlived_;
+    if (ending_) work_.NotifyOne();
+    return;
+  }
   if (region->state == RegionState::kHusk) {
     region->Apply(RegionEvent::kLastRelease);
     return SpendLocked(*region);

@@ -24,7 +24,7 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       flight->range = region.range;
       flight->access = region.access;
     }
-    const bool too_late = attempts.extras != nullptr && !attempts.extras->claim.file()->alive();
+    const bool too_late = attempts.file != nullptr && !attempts.file->alive();
     if (too_late && registration.ok()) region.Apply(RegionEvent::kMappingChanged);
     collided = region.state == RegionState::kCollided;
     if (registration.ok()) {
@@ -32,14 +32,16 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       KeepLocked(region, *registration);
       region.listed = attempts.listed;
       region.extras = std::move(keys);
+      const bool owned = attempts.extras != nullptr && (region.use.guarded || region.use.exact);
+      if (owned && (too_late || !collided)) OwnLocked(region, std::move(attempts.extras));
+      if (too_late && attempts.own != nullptr) OwnLocked(region, std::move(attempts.own));
       region.Apply(RegionEvent::kRegistered);
       if (collided) {
         UnkeepLocked(region);
         BuryLocked(region);
       } else {
+        if (!owned && !region.use.shared && options_.mode == Mode::kOn) ++stats_.unwatched;
         GoLiveLocked(region, attempts.alone == landings_);
-        const bool owned = region.use.guarded || region.use.exact;
-        if (attempts.extras != nullptr && owned) OwnLocked(region, std::move(attempts.extras));
       }
     } else {
       region.Apply(RegionEvent::kFailed);
@@ -95,7 +97,6 @@ void CacheCore::GoLiveLocked(Region& region, bool alone) {
   if (region.use.kept) clock_.push_back(region);
   ShowLocked(region);
   if (!region.use.shared) {
-    if (options_.mode == Mode::kOn) ++stats_.unwatched;
     index_.aside().Insert(region);
     return;
   }

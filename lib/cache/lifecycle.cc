@@ -27,10 +27,10 @@ std::uint64_t AffordableRegions(const MemoryLimits& memory) {
   return memory.address_bytes / kShare / HitPath::kReservedPerRegion;
 }
 
-}  // namespace
-
 // Ids for claims, besides those of the regions that there may be.
-constexpr std::uint64_t kClaimIds = std::uint64_t{64} << 10;
+constexpr std::uint64_t kMaxClaims = std::uint64_t{64} << 10;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Registrar> registrar,
                                                              CacheOptions options) {
@@ -42,13 +42,14 @@ absl::StatusOr<std::unique_ptr<CacheCore>> CacheCore::Create(std::shared_ptr<Reg
                                                    "; choose a share from 0 to below 1"));
   }
   if (options.monitor == nullptr) options.monitor = MemoryMonitor::Shared();
-  std::unique_ptr<CacheCore> core(
-      new CacheCore(std::move(registrar), std::move(options), ReadMemoryLimits()));
-  if (absl::Status status =
-          core->hits_.Reserve(core->max_regions_ + std::min(core->max_regions_, kClaimIds));
-      !status.ok())
-    return status;
-  core->max_regions_ = std::min(core->max_regions_, core->hits_.slab().capacity());
+  const MemoryLimits memory = ReadMemoryLimits();
+  std::unique_ptr<CacheCore> core(new CacheCore(std::move(registrar), std::move(options), memory));
+  const std::uint64_t claims = std::min(kMaxClaims, AffordableRegions(memory));
+  absl::Status reserved = core->hits_.Reserve(core->max_regions_ + claims);
+  if (!reserved.ok()) return reserved;
+  const std::uint64_t ids = core->hits_.slab().capacity();
+  core->max_claims_ = std::min(claims, ids / 2);
+  core->max_regions_ = std::min(core->max_regions_, ids - core->max_claims_);
   core->counters_ = core->ledger_.AddCache(core->device_);
   if (core->options_.max_held_bytes != 0) core->EnterExact();  // For good: each hit is counted.
   absl::StatusOr<Thread> reaper =
@@ -79,7 +80,7 @@ CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options,
 CacheCore::~CacheCore() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   ledger_.RemoveCache(counters_);
   LINCHPIN_CHECK(graves_.empty() && reaping_.empty() && clock_.empty() && limbo_.empty());
-  LINCHPIN_CHECK(spent_.empty() && owned_.empty() && outlived_ == 0);
+  LINCHPIN_CHECK(spent_.empty() && owned_.empty() && over_ == nullptr && outlived_ == 0);
   leaked_.clear_and_dispose([this](Region* region) { hits_.slab().Leave(*region); });
 }
 

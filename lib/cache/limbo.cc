@@ -40,6 +40,7 @@ void CacheCore::LeaveLimboLocked(Region& region, Clock::time_point now) {
   region.retiring = false;
   if (LeasesOnLocked(region) != 0) {
     region.Apply(RegionEvent::kRetireHeld);
+    LeaveToHoldersLocked(region);
     AccountLocked(region, Account::kHeld);
     ++stats_.stale_regions;
   } else {

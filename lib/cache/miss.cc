@@ -128,9 +128,10 @@ absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict 
     return nullptr;
   }
   if (verdict == Verdict::kNoIds) {
-    const MutexLock lock(growing_);
-    if (hits_.slab().Grow()) return nullptr;
-    return NoRoom(request.range, "the kernel gives no memory for the cache's own records");
+    if (GrowSlab() || FreeSpent()) return nullptr;
+    return NoRoom(request.range,
+                  "there is no memory for the cache's own records, or as many owned "
+                  "leases are out as it has records for");
   }
   const bool again = attempts.rooms++ < kMaxRoomRounds;
   if (again && MakeRoom(1, attempts.reaped_before, attempts.rooms == 1)) return nullptr;
@@ -236,7 +237,9 @@ bool CacheCore::StillAsPlanned(const Region& region, const WatchedExtent& extent
   if (!region.use.shared && !region.use.watched) return true;  // Nobody relies on it.
   const WatchedExtent now = monitor_->Watch(region.range, false);
   const bool covers = !extent.uniform || (now.uniform && now.range.Contains(region.range));
-  return covers && now.coverage == extent.coverage && now.page_size == extent.page_size;
+  const bool same_file = now.device == extent.device && now.inode == extent.inode;
+  return covers && same_file && now.coverage == extent.coverage &&
+         now.page_size == extent.page_size;
 }
 
 void CacheCore::MarkCollided(Region& region) {

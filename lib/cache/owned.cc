@@ -9,12 +9,16 @@
 // counts as a claim there, until the registration is gone:
 //
 //   claim, held                 link on the claim
-//   claim given back            link goes over to the base if nobody else holds that; the base is
-//                               idle then, and goes with the file; else the link ends
-//   claim revoked               the same, and the base is retired
+//   claim given back, revoked   link goes over to the base if that was the last lease on it, or if
+//   it
+//                               is dirty; else it ends
 //   exact, held or revoked      link on the region, until it is deregistered
-//   kept by the file's guard    link on the region, until it is deregistered, or, held by others
-//                               when the guard ends, until it is out of the cache
+//   kept by the file's guard    link on the region, until it is deregistered
+//
+// What is held by others when the file's life ends stays theirs, and loses its link.
+//
+// Links end on the reaper's thread alone, with none of the dead in its hands: ending a claim waits
+// for calls of the cache by that file on other threads, and a Sync waits for all in reaping_.
 #include <utility>
 #include <vector>
 
@@ -23,10 +27,26 @@
 namespace linchpin::internal {
 
 void KeepDirty(const ExtrasChain& chain) {
-  for (const RegionExtras* link = chain.get(); link != nullptr; link = link->next.get()) {
-    PinFileCore* const file = link->claim.file();
-    if (file != nullptr && link->dirty != nullptr) file->KeepDirty(link->dirty->ranges());
+  for (RegionExtras* link = chain.get(); link != nullptr; link = link->next.get()) {
+    const std::unique_ptr<DirtyRanges> dirty = std::move(link->dirty);
+    if (dirty != nullptr) link->claim.file()->KeepDirty(dirty->ranges());
   }
+}
+
+bool PassOnDirty(RegionExtras& link, const ExtrasChain& chain) {
+  bool has_owner = false;
+  for (RegionExtras* there = chain.get(); there != nullptr; there = there->next.get()) {
+    const PinFileCore* const file = there->claim.file();
+    has_owner = has_owner || (file != nullptr && file->alive());
+    if (file != link.claim.file() || !IsDirty(link)) continue;
+    if (there->dirty == nullptr) {
+      there->dirty.swap(link.dirty);
+    } else {
+      link.dirty->MergeInto(*there->dirty);
+      link.dirty->Clear();
+    }
+  }
+  return has_owner;
 }
 
 absl::StatusOr<Lease> CacheCore::Acquire(const void* address, std::size_t length, Access access,
@@ -44,42 +64,59 @@ absl::StatusOr<Lease> CacheCore::Acquire(const void* address, std::size_t length
   }
   absl::StatusOr<Lease> lease = AcquireChecked(*request, attempts);
   if (!lease.ok() || request->exact) return lease;
-  if (attempts.extras == nullptr) {  // The region has it, because the file's guard keeps it.
-    if (absl::Status begun = BeginOwned(*request, attempts); !begun.ok()) lease = begun;
-  }
-  if (lease.ok()) lease = MakeClaim(*request, *std::move(lease), std::move(attempts.extras));
+  lease = MakeClaim(*request, *std::move(lease), std::move(attempts.own));
   if (!lease.ok()) CountFailure();
   return lease;
 }
 
+// An exact region takes the one link there is; a local lease needs one for itself, and one for the
+// region, if that is going to be kept by the file's guard.
 absl::Status CacheCore::BeginOwned(const Request& request, Attempts& attempts) {
-  auto extras = std::make_unique<RegionExtras>();
-  absl::Status begun = extras->claim.Begin(request.file, *this);
-  if (begun.ok()) attempts.extras = std::move(extras);
+  const auto begin = [&](ExtrasChain& link) {
+    auto begun = std::make_unique<RegionExtras>();
+    absl::Status status = begun->claim.Begin(request.file, *this);
+    if (status.ok()) link = std::move(begun);
+    return status;
+  };
+  attempts.file = request.file.get();
+  absl::Status begun = absl::OkStatus();
+  if (request.exact || request.file->guard() != nullptr) begun = begin(attempts.extras);
+  if (begun.ok() && !request.exact) begun = begin(attempts.own);
   return begun;
 }
 
-absl::StatusOr<Lease> CacheCore::MakeClaim(const Request& request, Lease base, ExtrasChain extras) {
+absl::StatusOr<Lease> CacheCore::MakeClaim(const Request& request, Lease base, ExtrasChain own) {
   ExtrasChain keys = CopyOtherKeys(base.region_);
-  for (;;) {
-    Region* claim = nullptr;
+  own->base = base.region_;
+  base.core_ = nullptr;  // The lease is the link's from here on.
+  bool ended = false;
+  for (bool again = true; again;) {
+    bool full = false;
     {
       const NoAllocationLock lock(mutex_);
       // Asked under the mutex: if it is alive now, OnRevoke is yet to come, and finds the claim.
-      if (!request.file->alive()) break;
-      claim = hits_.slab().Enter();
-      if (claim != nullptr) PublishClaimLocked(*claim, base.region_, keys, extras);
+      ended = !request.file->alive();
+      full = outlived_ >= max_claims_;
+      Region* const claim = ended || full ? nullptr : hits_.slab().Enter();
+      if (claim != nullptr) {
+        PublishClaimLocked(*claim, keys, own);
+        return Lease(this, claim->id, request.range);
+      }
     }
-    if (claim != nullptr) {
-      base.core_ = nullptr;
-      return Lease(this, claim->id, request.range);
-    }
-    const MutexLock growing(growing_);
-    if (!hits_.slab().Grow()) {
-      return NoRoom(request.range, "there are as many owned leases as the cache can have");
-    }
+    again = !ended && ((!full && GrowSlab()) || FreeSpent());
   }
-  return EndedError(request);
+  {
+    const NoAllocationLock lock(mutex_);
+    GiveBaseBackLocked(std::move(own));
+    changed_.NotifyAll();
+  }
+  if (ended) return EndedError(request);
+  return NoRoom(request.range, "there are as many owned leases as the cache can have");
+}
+
+bool CacheCore::GrowSlab() {
+  const MutexLock growing(growing_);
+  return hits_.slab().Grow();
 }
 
 // Requires: the request's file is not alive, so that it says why no claim can begin.
@@ -107,9 +144,8 @@ ExtrasChain CacheCore::CopyOtherKeys(RegionId id) const {
   return copy;
 }
 
-void CacheCore::PublishClaimLocked(Region& claim, RegionId base, ExtrasChain& keys,
-                                   ExtrasChain& extras) {
-  const Record& from = hits_.slab().record(base);
+void CacheCore::PublishClaimLocked(Region& claim, ExtrasChain& keys, ExtrasChain& own) {
+  const Record& from = hits_.slab().record(own->base);
   Record& record = hits_.slab().record(claim.id);
   record.start.store(from.start.load(std::memory_order_relaxed), std::memory_order_relaxed);
   record.size.store(from.size.load(std::memory_order_relaxed), std::memory_order_relaxed);
@@ -118,107 +154,133 @@ void CacheCore::PublishClaimLocked(Region& claim, RegionId base, ExtrasChain& ke
   claim.use.claim = true;
   claim.Apply(RegionEvent::kRegistered);  // No bytes: its range stays empty.
   claim.extras = std::move(keys);
-  extras->base = base;
-  OwnLocked(claim, std::move(extras));
+  OwnLocked(claim, std::move(own));
   ++hits_.slab().tally(claim.id);
   ++outlived_;
   record.state.store(record_state::kCounted, std::memory_order_release);
 }
 
-void CacheCore::OwnLocked(Region& region, ExtrasChain extras) {
-  extras->region = region.id;
-  owned_.push_back(*extras);
-  Attach(region.extras, std::move(extras));
+void CacheCore::OwnLocked(Region& region, ExtrasChain link) {
+  link->region = region.id;
+  if (!link->owned.is_linked()) owned_.push_back(*link);
+  Attach(region.extras, std::move(link));
+}
+
+// The reaper ends it.
+void CacheCore::EndLinkLocked(ExtrasChain link) {
+  link->owned.unlink();
+  Attach(over_, std::move(link));
+  CallReaperLocked(1);
 }
 
 // Requires: there is no lease on it any more.
 void CacheCore::EndClaimLocked(Region& claim) {
   if (claim.state == RegionState::kLive) {
     claim.Apply(RegionEvent::kRetireIdle);
-    ReleaseBaseLocked(claim);
+    GiveBaseBackLocked(DetachOwn(claim));
   } else {
     claim.Apply(RegionEvent::kLastRelease);
   }
   SpendLocked(claim);
 }
 
-// Gives back the lease that the claim has on its base.
-void CacheCore::ReleaseBaseLocked(Region& claim) {
-  RegionExtras* const own = OwnerIn(claim.extras);
+ExtrasChain CacheCore::DetachOwn(Region& claim) {
+  const RegionExtras* const own = OwnerIn(claim.extras);
   LINCHPIN_CHECK(own != nullptr);
-  RegionExtras& link = *own;
-  Region& base = hits_.slab().held(std::exchange(link.base, 0));
+  return Detach(claim.extras, *own);
+}
+
+// Gives back the lease that the link has on its base, and the link goes over to that or ends.
+void CacheCore::GiveBaseBackLocked(ExtrasChain link) {
+  const PinFileCore& file = *link->claim.file();
+  Region& base = hits_.slab().held(std::exchange(link->base, 0));
   --hits_.slab().tally(base.id);
-  const bool ended = !link.claim.file()->alive();
-  if (IsIdleLocked(base) && (ended || !base.use.kept || OwnerIn(base.extras) == nullptr)) {
-    link.region = base.id;
-    Attach(base.extras, Detach(claim.extras, link));
-    if (ended) return RetireLocked(base);
+  const bool last = LeasesOnLocked(base) == 0;
+  const bool live = base.state == RegionState::kLive && !base.retiring;
+  const bool stays = live && base.use.kept && file.alive();
+  const bool has_owner = PassOnDirty(*link, base.extras);
+  if (IsDirty(*link) || (last && !(stays && has_owner))) {
+    OwnLocked(base, std::move(link));
+  } else {
+    EndLinkLocked(std::move(link));
   }
+  if (last && live && !file.alive()) return RetireLocked(base);
   LookAfterLocked(base.id);
 }
 
-// Leaves it to the reaper to free. Requires: Dead, with nothing to deregister.
+// Leaves it to the reaper to free. Requires: Dead, with nothing to deregister, and no link.
 void CacheCore::SpendLocked(Region& region) {
   hits_.slab().record(region.id).state.store(0, std::memory_order_relaxed);
-  for (RegionExtras* link = region.extras.get(); link != nullptr; link = link->next.get()) {
-    link->owned.unlink();
-  }
   spent_.push_back(region);
   CallReaperLocked(1);
 }
 
 void CacheCore::OnClosing(const PinFileCore& file) {
   const NoAllocationLock lock(mutex_);
-  ForEachOwnedLocked(file, [this](RegionExtras& link) {
+  ForEachOwnedLocked(file, [this](const RegionExtras& link) {
     mutex_.AssertHeld();
-    Region& region = hits_.slab().held(link.region);
-    if (region.use.kept && IsIdleLocked(region)) RetireLocked(region);
+    const Region& region = hits_.slab().held(link.region);
+    if (region.use.kept && !IsDirty(link)) LeaveToOthersLocked(link);
   });
 }
 
+// Claims first: then what nobody else holds is idle.
 void CacheCore::OnRevoke(const PinFileCore& file) {
-  ExtrasChain ended;
-  {
-    const NoAllocationLock lock(mutex_);
-    ForEachOwnedLocked(file, [&](RegionExtras& link) {
-      mutex_.AssertHeld();
-      RevokeLocked(link, ended);
-    });
-    changed_.NotifyAll();
-  }
-  KeepDirty(ended);  // Then its end ends the claims.
+  const NoAllocationLock lock(mutex_);
+  ForEachOwnedLocked(file, [this](const RegionExtras& link) {
+    mutex_.AssertHeld();
+    Region& region = hits_.slab().held(link.region);
+    if (region.use.claim && !region.revoked) RevokeClaimLocked(region);
+  });
+  ForEachOwnedLocked(file, [this](const RegionExtras& link) {
+    mutex_.AssertHeld();
+    Region& region = hits_.slab().held(link.region);
+    if (region.use.kept) {
+      LeaveToOthersLocked(link);
+    } else if (!region.use.claim && !region.revoked && !region.retiring) {
+      RevokeExactLocked(region);
+    }
+  });
+  changed_.NotifyAll();
 }
 
-// The link ends with the registration, or, if that stays for others, at once: then it is moved to
-// `ended`.
-void CacheCore::RevokeLocked(RegionExtras& link, ExtrasChain& ended) {
+void CacheCore::RevokeClaimLocked(Region& claim) {
+  ++stats_.revocations;
+  claim.revoked = true;
+  claim.Apply(RegionEvent::kRevoke);
+  claim.Apply(RegionEvent::kDeregistered);
+  GiveBaseBackLocked(DetachOwn(claim));
+}
+
+// The file's part in a region that is kept ends: with the region, if nobody else holds it, else
+// now. What its guard kept is not to be had any more.
+void CacheCore::LeaveToOthersLocked(const RegionExtras& link) {
   Region& region = hits_.slab().held(link.region);
-  const bool out = region.retiring || region.revoked || region.state == RegionState::kDead;
-  if (out) return;
-  if (region.use.claim) {
-    ++stats_.revocations;
-    region.revoked = true;
-    region.Apply(RegionEvent::kRevoke);
-    region.Apply(RegionEvent::kDeregistered);
-    ReleaseBaseLocked(region);
-    if (OwnerIn(region.extras) != &link) return;
-  } else if (!region.use.kept) {
-    if (LeasesOnLocked(region) != 0) RevokeHeldLocked(region);
-    return;
-  } else if (IsIdleLocked(region)) {
-    return RetireLocked(region);
-  } else if (region.use.guarded && region.state == RegionState::kLive) {
-    RetireLocked(region);
+  const bool live = region.state == RegionState::kLive && !region.retiring;
+  if (live && (region.use.guarded || LeasesOnLocked(region) == 0)) RetireLocked(region);
+  if (region.retiring || region.state == RegionState::kDead) return;
+  EndLinkLocked(Detach(region.extras, link));
+}
+
+// What was in limbo, and turned out to be held.
+void CacheCore::LeaveToHoldersLocked(Region& region) {
+  for (const RegionExtras* link = region.extras.get(); link != nullptr;) {
+    const RegionExtras* const next = link->next.get();
+    const PinFileCore* const file = link->claim.file();
+    if (file != nullptr && !file->alive()) EndLinkLocked(Detach(region.extras, *link));
+    link = next;
   }
-  link.owned.unlink();
-  Attach(ended, Detach(region.extras, link));
 }
 
 // An exact region: to be deregistered, and its lease goes on without it.
-void CacheCore::RevokeHeldLocked(Region& region) {
+void CacheCore::RevokeExactLocked(Region& region) {
+  const bool live = region.state == RegionState::kLive;
+  if (LeasesOnLocked(region) == 0) {
+    if (live) RetireLocked(region);
+    return;
+  }
   ++stats_.revocations;
-  if (region.state == RegionState::kStale) --stats_.stale_regions;
+  if (!live) --stats_.stale_regions;
   region.revoked = true;
   region.Apply(RegionEvent::kRevoke);
   region.set.unlink();
@@ -231,29 +293,27 @@ void CacheCore::RevokeHeldLocked(Region& region) {
 
 void CacheCore::OnSync(const PinFileCore& file, std::vector<Range>& /*dirty*/,
                        std::vector<Range>& held) {
-  std::vector<DirtyRanges> left;
   {
     const NoAllocationLock lock(mutex_);
     ++syncing_;
     ForEachOwnedLocked(file, [this](const RegionExtras& link) {
       mutex_.AssertHeld();
       Region& region = hits_.slab().held(link.region);
-      if (link.dirty != nullptr && region.use.kept && IsIdleLocked(region)) RetireLocked(region);
+      if (IsDirty(link) && region.use.kept && IsIdleLocked(region)) RetireLocked(region);
     });
   }
   FlushLimbo();
   ReapAll(Clock::time_point::max());  // What was dirty is with the file from then on.
-  FreeSpent();
   std::size_t count = 0;
   {
     const NoAllocationLock lock(mutex_);
-    ForEachOwnedLocked(file, [&](const RegionExtras& link) { count += link.dirty != nullptr; });
+    ForEachOwnedLocked(file, [&](const RegionExtras& link) { count += IsDirty(link) ? 1U : 0U; });
   }
-  left.resize(count);
+  std::vector<DirtyRanges> left(count);
   {
     const NoAllocationLock lock(mutex_);
     ForEachOwnedLocked(file, [&](const RegionExtras& link) {
-      if (link.dirty != nullptr && count > 0) link.dirty->MergeInto(left[--count]);
+      if (IsDirty(link) && count > 0) link.dirty->MergeInto(left[--count]);
     });
     --syncing_;
     changed_.NotifyAll();
@@ -282,7 +342,8 @@ void CacheCore::MarkDirty(RegionId id, const Range& written) {
   auto fresh = std::make_unique<DirtyRanges>();
   const NoAllocationLock lock(mutex_);
   const Region& region = hits_.slab().held(id);
-  RegionExtras* const link = region.revoked ? nullptr : OwnerIn(region.extras);
+  const bool has_owner = region.use.claim || (region.use.exact && !region.use.kept);
+  RegionExtras* const link = has_owner && !region.revoked ? OwnerIn(region.extras) : nullptr;
   if (link == nullptr) return;
   if (link->dirty == nullptr) link->dirty.swap(fresh);  // What is left of it is freed unlocked.
   link->dirty->Add(written);
@@ -302,27 +363,39 @@ bool CacheCore::IsRevoked(RegionId id) const {
   return hits_.slab().held(id).revoked;
 }
 
-// Frees what was spent, and returns when others have who are at it.
-void CacheCore::FreeSpent() {
-  for (;;) {
-    Region* region = nullptr;
-    {
-      const NoAllocationLock lock(mutex_);
-      while (spent_.empty() && freeing_ != 0) changed_.Wait(mutex_);
-      if (spent_.empty()) return;
-      region = &spent_.front();
-      spent_.pop_front();
-      ++freeing_;
-    }
-    KeepDirty(region->extras);
-    const ExtrasChain ended = std::move(region->extras);
+// Frees what was spent. Returns: whether there was anything.
+bool CacheCore::FreeSpent() {
+  RegionList spent;
+  {
     const NoAllocationLock lock(mutex_);
-    hits_.slab().Leave(*region);
-    --freeing_;
-    --outlived_;
-    changed_.NotifyAll();
-    if (ending_) work_.NotifyOne();
+    while (spent_.empty() && freeing_ != 0) changed_.Wait(mutex_);
+    if (spent_.empty()) return false;
+    spent.swap(spent_);
+    ++freeing_;
   }
+  for (Region& region : spent) region.extras = nullptr;
+  const NoAllocationLock lock(mutex_);
+  while (!spent.empty()) {
+    Region& region = spent.front();
+    spent.pop_front();
+    hits_.slab().Leave(region);
+    --outlived_;
+  }
+  --freeing_;
+  changed_.NotifyAll();
+  if (ending_) work_.NotifyOne();
+  return true;
+}
+
+// Ends what links are over. For the reaper, with nothing in its hands.
+void CacheCore::EndLinks() {
+  ExtrasChain over;
+  {
+    const NoAllocationLock lock(mutex_);
+    over = std::move(over_);
+  }
+  KeepDirty(over);
+  while (over != nullptr) over = std::move(over->next);
 }
 
 }  // namespace linchpin::internal

@@ -26,9 +26,7 @@ Region* CacheCore::TakeDeadLocked(const Range& range) {
   return &dead;
 }
 
-// Requires: this thread took it. Its claims end when the result is destroyed, which must be without
-// the lock and once the region is no longer in reaping_: a file's Sync waits for that, and ending a
-// claim may wait for the Sync.
+// Requires: this thread took it.
 CacheCore::Reaped CacheCore::DeregisterDead(Region& dead) {
   Registration registration = RegistrationOf(dead);
   Reaped reaped;
@@ -36,21 +34,27 @@ CacheCore::Reaped CacheCore::DeregisterDead(Region& dead) {
   if (reaped.done) ledger_.Remove(dead.listed);
   KeepDirty(dead.extras);
   if (!dead.revoked) {
-    reaped.links = std::move(dead.extras);  // Nobody has a lease that would ask for its keys.
+    reaped.extras = std::move(dead.extras);  // Nobody has a lease that would ask for its keys.
     return reaped;
   }
   while (RegionExtras* const link = OwnerIn(dead.extras)) {
-    Attach(reaped.links, Detach(dead.extras, *link));
+    Attach(reaped.extras, Detach(dead.extras, *link));
   }
   return reaped;
 }
 
-void CacheCore::EndReapingLocked(Region& region, bool reaped) {
+void CacheCore::EndReapingLocked(Region& region, Reaped reaped) {
   reaping_.erase(reaping_.iterator_to(region));
   --stats_.regions;
   stats_.bytes -= region.range.size();
   AccountLocked(region, Account::kNone);
-  if (!reaped) {
+  while (reaped.extras != nullptr) {
+    ExtrasChain rest = std::move(reaped.extras->next);
+    Attach(over_, std::exchange(reaped.extras, std::move(rest)));
+    CallReaperLocked(1);
+  }
+  if (!reaped.done) {
+    if (region.state == RegionState::kRevoked) ++outlived_;
     region.Apply(RegionEvent::kDeregisterFailed);
     leaked_.push_back(region);
     ++stats_.leaked;
@@ -70,9 +74,9 @@ void CacheCore::EndDeregisteredLocked(Region& region) {
   SpendLocked(region);  // Given back meanwhile.
 }
 
-void CacheCore::EndReaping(Region& region, bool reaped) {
+void CacheCore::EndReaping(Region& region, Reaped reaped) {
   const NoAllocationLock lock(mutex_);
-  EndReapingLocked(region, reaped);
+  EndReapingLocked(region, std::move(reaped));
 }
 
 bool CacheCore::ReapOne(const Range& range) {
@@ -82,8 +86,7 @@ bool CacheCore::ReapOne(const Range& range) {
     dead = TakeDeadLocked(range);
   }
   if (dead == nullptr) return false;
-  const Reaped reaped = DeregisterDead(*dead);
-  EndReaping(*dead, reaped.done);
+  EndReaping(*dead, DeregisterDead(*dead));
   return true;
 }
 
@@ -168,8 +171,9 @@ bool CacheCore::WaitForWorkLocked() {
   std::optional<Clock::time_point> wakeful;
   for (;;) {
     RelievePressureLocked();
-    if (!graves_.empty() || !spent_.empty() || LimboIsDueLocked()) return true;
-    if (ending_ && EmptyLocked()) return false;
+    const bool over = !spent_.empty() || over_ != nullptr;
+    if (over || !graves_.empty() || LimboIsDueLocked()) return true;
+    if (ending_ && EmptyLocked() && syncing_ == 0) return false;
     const Clock::time_point now = Clock::now();
     const Clock::time_point look = NextLookLocked(now);
     if (look <= now) return true;
@@ -195,20 +199,21 @@ void CacheCore::Reaper() {
     bool look = false;
     {
       const NoAllocationLock lock(mutex_);
-      if (dead != nullptr) EndReapingLocked(*dead, reaped.done);
+      if (dead != nullptr) EndReapingLocked(*dead, std::move(reaped));
       more = WaitForWorkLocked();
       flush = LimboIsDueLocked();
       const Clock::time_point now = Clock::now();
       look = NextLookLocked(now) <= now;
-      dead = spent_.empty() ? TakeDeadLocked(kEverywhere) : nullptr;
+      const bool clear = spent_.empty() && over_ == nullptr;
+      dead = clear ? TakeDeadLocked(kEverywhere) : nullptr;
       orphaned = orphaned_;
     }
     if (flush) FlushLimbo();
-    if (dead == nullptr) FreeSpent();
-    if (dead != nullptr) reaped = DeregisterDead(*dead);
-    if (reaped.links != nullptr) {
-      EndReaping(*std::exchange(dead, nullptr), reaped.done);
-      reaped.links = nullptr;
+    if (dead != nullptr) {
+      reaped = DeregisterDead(*dead);
+    } else {
+      FreeSpent();
+      EndLinks();
     }
     if (look && more) LookAtLedger();
   }

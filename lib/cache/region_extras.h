@@ -76,8 +76,16 @@ struct RegionExtras {
 
 using ExtrasChain = std::unique_ptr<RegionExtras>;
 
+inline bool IsDirty(const RegionExtras& link) {
+  return link.dirty != nullptr && !link.dirty->empty();
+}
+
 // Leaves what is dirty with the files. With no lock held.
 void KeepDirty(const ExtrasChain& chain);
+
+// Leaves what is dirty with a link of the same file in `chain`, if there is one. Neither allocates
+// nor frees. Returns: whether the chain has a link of any file that is alive.
+bool PassOnDirty(RegionExtras& link, const ExtrasChain& chain);
 
 // Returns: the first link that names a file, or null.
 inline RegionExtras* OwnerIn(const ExtrasChain& chain) {
