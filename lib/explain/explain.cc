@@ -56,9 +56,12 @@ const Diagnosis* Weightiest(const Reasons& reasons) {
   return reason != nullptr || reasons.empty() ? reason : &reasons.front();
 }
 
-// A registrar that did not ask the kernel has said what it minds.
-bool HasSaidItsReason(const absl::Status& refusal) {
-  if (refusal.code() != absl::StatusCode::kInvalidArgument &&
+// A registrar that did not ask the kernel has said what it minds: rights, or memory that it may not
+// register on demand, to which the kernel has nothing to say before the device gets there.
+bool HasSaidItsReason(const absl::Status& refusal, Access access) {
+  const bool of_memory =
+      refusal.code() == absl::StatusCode::kFailedPrecondition && Any(access & Access::kOnDemand);
+  if (!of_memory && refusal.code() != absl::StatusCode::kInvalidArgument &&
       refusal.code() != absl::StatusCode::kUnimplemented) {
     return false;
   }
@@ -84,7 +87,7 @@ Diagnosis Explain(Range range, Access access, Registrar& registrar) {
 }
 
 absl::Status Explained(absl::Status refusal, Range range, Access access, Registrar& registrar) {
-  if (refusal.ok() || HasSaidItsReason(refusal)) return refusal;
+  if (refusal.ok() || HasSaidItsReason(refusal, access)) return refusal;
   const ExplainRequest request =
       Normalised({.range = range, .access = access, .registrar = &registrar});
   Reasons reasons = Examine(request);

@@ -92,6 +92,25 @@ Words WritesUnheard(const ExplainRequest& request, const std::string& where) {
           "hugetlb and write() from there; or use OnDemand where the device has it"};
 }
 
+Words FaultsLater(const ExplainRequest& request, const MemoryPiece& piece) {
+  const std::string later =
+      absl::StrCat(": it registers on demand, and the device's access to it fails for ",
+                   ToString(request.access));
+  const std::string range = piece.range.ToString();
+  switch (piece.target) {
+    case PinTarget::kHole:
+      return {absl::StrCat("nothing is mapped at ", range, later),
+              "map it with these rights before the device gets there"};
+    case PinTarget::kDevice:
+      return {absl::StrCat(range, " is ", piece.ToString(),
+                           ", addresses of a device, with no page of memory", later),
+              "use ordinary memory, or the device's dma-buf where its driver gives one"};
+    default:
+      return {absl::StrCat(range, " is ", piece.ToString(), later),
+              "give it these rights (mprotect) before the device gets there"};
+  }
+}
+
 Words WordsFor(PinVerdict verdict, const ExplainRequest& request, const MemoryPiece& piece) {
   const std::string range = piece.range.ToString();
   const std::string where = absl::StrCat(range, " is ", piece.ToString());
@@ -126,11 +145,7 @@ Words WordsFor(PinVerdict verdict, const ExplainRequest& request, const MemoryPi
       return {absl::StrCat(where, ", of which only the kernel can tell whether it can be pinned"),
               "register it to find out, or use ordinary memory"};
     case PinVerdict::kFaultsLater:
-      return {absl::StrCat(where,
-                           ": it registers on demand, and the device's access to it fails "
-                           "for ",
-                           ToString(request.access)),
-              "map it with these rights before the device gets there"};
+      return FaultsLater(request, piece);
     case PinVerdict::kNeedsGuard:
       return {absl::StrCat(where,
                            ": it can be registered; whoever truncates its file takes the "

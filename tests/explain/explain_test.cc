@@ -295,6 +295,10 @@ TEST(Explain, OnDemandSecretMemoryIsRefusedWithoutTheKernelBeingAsked) {
   const Diagnosis diagnosis = Explain(RangeOf(secret, kPage), kWrite | Access::kOnDemand, device);
   EXPECT_EQ(diagnosis.code, absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(device.calls(), 0);
+  // It was the registrar who refused, and has said why.
+  const absl::Status refusal = absl::FailedPreconditionError("memfd_secret; use other memory");
+  EXPECT_EQ(Explained(refusal, RangeOf(secret, kPage), kWrite | Access::kOnDemand, device),
+            refusal);
   munmap(secret, kPage);
 }
 
@@ -308,6 +312,15 @@ TEST(Explain, WarnsOfWhatRegistersOnDemandAndFailsLater) {
   EXPECT_EQ(diagnosis.code, absl::StatusCode::kOk);
   EXPECT_EQ(diagnosis.offending, RangeOf(memory));
   EXPECT_THAT(diagnosis.sentence, HasSubstr("the device's access to it fails"));
+  EXPECT_THAT(diagnosis.remedy, HasSubstr("mprotect"));
+  const Mapped holed(3 * kPage);
+  ASSERT_EQ(munmap(holed.data() + kPage, kPage), 0);
+  const Diagnosis hole = Explain(RangeOf(holed), kWrite | Access::kOnDemand, device);
+  EXPECT_THAT(hole.sentence, ::testing::StartsWith("nothing is mapped at"));
+  EXPECT_THAT(hole.remedy, HasSubstr("map it with these rights"));
+  ASSERT_NE(mmap(holed.data() + kPage, kPage, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+            MAP_FAILED);
 }
 
 TEST(Explain, AKernelThatForcesWritesTakesWhatNobodyMayTouch) {
