@@ -1,5 +1,8 @@
 // Owners that come and go while threads acquire for them, mark, sync and invalidate.
+#include <array>
 #include <atomic>
+#include <cstdlib>
+#include <functional>
 #include <random>
 #include <thread>
 #include <vector>
@@ -7,6 +10,7 @@
 #include "lib/base/fd.h"
 #include "linchpin/pin_file.h"
 #include "tests/cache/fixture.h"
+#include "tests/testing/owner.h"
 
 namespace linchpin::testing {
 namespace {
@@ -81,6 +85,94 @@ TEST_F(OwnedRace, OwnersDieWhileOthersAcquireTheSameMemory) {
   const CacheStats stats = cache_->stats();
   EXPECT_EQ(stats.leases, 0u);
   EXPECT_GT(stats.revocations, 0u);
+}
+
+// Whether `round` is done `rounds` times in each of two threads within 30 s. If not the process
+// ends: the threads never would.
+bool BothEnd(const char* what, int rounds, const std::function<void(int thread)>& round) {
+  std::atomic<int> left = 2;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 2; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < rounds; ++i) round(thread);
+      --left;
+    });
+  }
+  if (!WaitFor(what, [&] { return left == 0; })) std::abort();
+  for (std::thread& thread : threads) thread.join();
+  return true;
+}
+
+TEST_F(OwnedRace, SyncsOfDifferentFilesDoNotWaitForEachOther) {
+  Make();
+  const std::array<Owner, 2> owners;
+  EXPECT_TRUE(BothEnd("syncs of two files", 3000, [&](int thread) {
+    const auto at = static_cast<std::size_t>(thread);
+    {
+      auto lease = cache_->Acquire(memory_.data() + 8 * at * kPage, 100, kRemote, owners[at].file);
+      ASSERT_TRUE(lease.ok()) << lease.status();
+      lease->MarkDirty(lease->range());
+    }
+    EXPECT_TRUE(owners[at].file->Sync().ok());
+  }));
+}
+
+TEST_F(OwnedRace, SyncsOfOneFileDoNotWaitForEachOther) {
+  Make();
+  const Owner owner;
+  std::atomic<bool> stop = false;
+  std::thread acquiring([&] {
+    while (!stop) {
+      EXPECT_TRUE(cache_->Acquire(memory_.data(), 100, kRemote, owner.file).ok());
+    }
+  });
+  EXPECT_TRUE(
+      BothEnd("syncs of one file", 3000, [&](int) { EXPECT_TRUE(owner.file->Sync().ok()); }));
+  stop = true;
+  acquiring.join();
+}
+
+TEST_F(OwnedRace, NothingSurvivesAnOwnerThatDiesDuringItsAcquires) {
+  Make();
+  for (int round = 0; round < 200; ++round) {
+    const Owner owner;
+    std::atomic<bool> begun = false;
+    std::thread acquiring([&] {
+      while (owner.file->alive()) {
+        static_cast<void>(cache_->Acquire(memory_.data(), kPage, kWrite, owner.file).ok());
+        begun = true;
+      }
+    });
+    while (!begun) std::this_thread::yield();
+    for (int i = 0; i < round; ++i) std::this_thread::yield();
+    EXPECT_TRUE(owner.file->Revoke(absl::Seconds(30)).ok());
+    acquiring.join();
+    ASSERT_TRUE(WaitFor("deregistered", [&] { return registrar_->registered_count() == 0; }));
+  }
+}
+
+TEST_F(OwnedRace, ACacheGoesWhileItsLeasesAreRevoked) {
+  for (int round = 0; round < 10; ++round) {
+    Make();
+    const Owner owner;
+    std::vector<Lease> leases;
+    for (int i = 0; i < 200; ++i) {
+      leases.push_back(*cache_->Acquire(memory_.data(), kPage, kWrite, owner.file));
+      leases.back().MarkDirty(leases.back().range());
+    }
+    monitor_->Changed({memory_.start(), memory_.start() + kPage});
+    std::atomic<bool> stop = false;
+    std::thread asking([&] {
+      while (!stop) static_cast<void>(owner.file->held());
+    });
+    std::thread revoking([&] { static_cast<void>(owner.file->Revoke(absl::Seconds(30)).ok()); });
+    while (!leases.back().revoked()) std::this_thread::yield();
+    leases.clear();
+    cache_.reset();
+    revoking.join();
+    stop = true;
+    asking.join();
+  }
 }
 
 }  // namespace

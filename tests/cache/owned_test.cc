@@ -11,23 +11,10 @@
 #include "lib/base/fd.h"
 #include "linchpin/pin_file.h"
 #include "tests/cache/fixture.h"
+#include "tests/testing/owner.h"
 
 namespace linchpin::testing {
 namespace {
-
-// A PinFile, and the descriptor that keeps it alive.
-struct Owner {
-  explicit Owner(PinFileOptions options = {}) {
-    auto made = PinFile::Create(std::move(options));
-    EXPECT_TRUE(made.ok()) << made.status();
-    if (!made.ok()) return;
-    file = made->file;
-    holder.Reset(made->holder_fd);
-  }
-  void Die() { holder.Reset(-1); }
-  std::shared_ptr<PinFile> file;
-  Fd holder;
-};
 
 class Owned : public CacheFixture {
  protected:

@@ -1,5 +1,7 @@
 // Leases that belong to a PinFile, on a device: what it and its peers can still reach when the life
 // of the file has ended, and that its pins are gone.
+#include "tests/testing/owner.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -20,21 +22,9 @@
 namespace linchpin::testing {
 namespace {
 
-struct OwnerFile {
-  explicit OwnerFile(PinFileOptions options = {}) {
-    auto made = PinFile::Create(std::move(options));
-    EXPECT_TRUE(made.ok()) << made.status();
-    if (!made.ok()) return;
-    file = made->file;
-    holder.Reset(made->holder_fd);
-  }
-  std::shared_ptr<PinFile> file;
-  Fd holder;
-};
-
-class Owner : public DeviceFixture {
+class OwnerOnDevice : public DeviceFixture {
  protected:
-  Lease GetFor(const OwnerFile& owner, const void* address, std::size_t length, Access access) {
+  Lease GetFor(const Owner& owner, const void* address, std::size_t length, Access access) {
     auto lease = cache_->Acquire(address, length, access, owner.file);
     EXPECT_TRUE(lease.ok()) << lease.status();
     return lease.ok() ? *std::move(lease) : Lease();
@@ -61,10 +51,10 @@ class Owner : public DeviceFixture {
   }
 };
 
-TEST_F(Owner, WhenTheLastHolderIsKilledItsKeysAreDeadAndItsPinsGone) {
+TEST_F(OwnerOnDevice, WhenTheLastHolderIsKilledItsKeysAreDeadAndItsPinsGone) {
   const std::uint64_t before = PinnedBytes();
   const Mapped memory(16 * kPage);
-  OwnerFile owner;
+  Owner owner;
   const Lease local = GetFor(owner, memory.data(), 16 * kPage, kWrite);
   const Lease remote = GetFor(owner, memory.data(), 64, kRemoteWritable);
   EXPECT_GE(PinnedBytes(), before + 17 * kPage);
@@ -80,10 +70,10 @@ TEST_F(Owner, WhenTheLastHolderIsKilledItsKeysAreDeadAndItsPinsGone) {
   EXPECT_FALSE(carried.ok()) << "the device read through a dead key";
 }
 
-TEST_F(Owner, RevokingOneLeavesTheOtherReachable) {
+TEST_F(OwnerOnDevice, RevokingOneLeavesTheOtherReachable) {
   const Mapped memory(kPage);
-  OwnerFile first;
-  OwnerFile second;
+  Owner first;
+  Owner second;
   const Lease gone = GetFor(first, memory.data(), 64, kRemoteWritable);
   const Lease stays = GetFor(second, memory.data(), 64, kRemoteWritable);
   const Lease local = GetFor(second, memory.data(), kPage, kRead);
@@ -100,9 +90,9 @@ TEST_F(Owner, RevokingOneLeavesTheOtherReachable) {
   EXPECT_EQ(SendTo(memory, stays.rkey()), Completion::kRemoteAccessError) << "left open";
 }
 
-TEST_F(Owner, TheGraceTimeIsKept) {
+TEST_F(OwnerOnDevice, TheGraceTimeIsKept) {
   const Mapped memory(kPage);
-  OwnerFile owner({.grace = absl::Hours(1)});
+  Owner owner({.grace = absl::Hours(1)});
   Lease remote = GetFor(owner, memory.data(), 64, kRemoteWritable);
   const std::uint32_t rkey = remote.rkey();
   owner.holder.Reset(-1);
@@ -113,18 +103,18 @@ TEST_F(Owner, TheGraceTimeIsKept) {
   EXPECT_EQ(SendTo(memory, rkey), Completion::kRemoteAccessError);
 }
 
-TEST_F(Owner, ManyOwnersComeAndGo) {
+TEST_F(OwnerOnDevice, ManyOwnersComeAndGo) {
   constexpr int kOwners = 200;
   const std::uint64_t before = PinnedBytes();
   const Mapped memory(kPage);
-  std::vector<OwnerFile> owners(kOwners);
+  std::vector<Owner> owners(kOwners);
   std::vector<Lease> leases;
   leases.reserve(2 * kOwners);
-  for (const OwnerFile& owner : owners) {
+  for (const Owner& owner : owners) {
     leases.push_back(GetFor(owner, memory.data(), 64, kRemoteWritable));
     leases.push_back(GetFor(owner, memory.data(), kPage, kWrite));
   }
-  for (OwnerFile& owner : owners) owner.holder.Reset(-1);
+  for (Owner& owner : owners) owner.holder.Reset(-1);
   EXPECT_TRUE(WaitFor("VmPin back", [&] { return PinnedBytes() == before; }));
   for (const Lease& lease : leases) EXPECT_TRUE(lease.revoked());
 }
@@ -156,13 +146,13 @@ class GuardedFile final {
   void* data_ = MAP_FAILED;
 };
 
-TEST_F(Owner, ATruncationElsewhereProceedsWhenThePinsAreGone) {
+TEST_F(OwnerOnDevice, ATruncationElsewhereProceedsWhenThePinsAreGone) {
   const std::uint64_t before = PinnedBytes();
   const GuardedFile file(4 * kPage);
   ASSERT_TRUE(file.valid());
   auto guard = BackingGuard::Create(file.fd(), BackingGuard::Kind::kLease);
   if (!guard.ok()) GTEST_SKIP() << guard.status();
-  OwnerFile owner({.guard = *std::move(guard)});
+  Owner owner({.guard = *std::move(guard)});
   { EXPECT_TRUE(GetFor(owner, file.data(), kPage, kWrite).cached()) << "kept, being guarded"; }
   const Lease held = GetFor(owner, file.data(), 4 * kPage, kWrite);
   EXPECT_GT(PinnedBytes(), before);
