@@ -18,23 +18,24 @@ namespace {
 using internal::PinWatcher;
 
 absl::Status Refused(const char* why, const char* instead) {
-  return absl::FailedPreconditionError(absl::StrCat(why, "; ", instead));
+  return absl::FailedPreconditionError(
+      absl::StrCat("the file cannot be guarded so: ", why, "; ", instead));
 }
 
 absl::Status LeaseRefusal(int error, int type) {
   switch (error) {
     case EAGAIN:
       if (type == F_RDLCK) {
-        return Refused("a lease on a file that is open or mapped for writing",
+        return Refused("a read lease is for what nobody has open or mapped for writing",
                        "close it, or guard it by another descriptor");
       }
-      return Refused("a lease for the one who has the file open, and others have too",
+      return Refused("a write lease is for the only one who has it open, and others have too",
                      "open it read-only, or close the other descriptors");
     case EACCES:
       return absl::PermissionDeniedError(
-          "a lease on another user's file: EACCES; own the file, or have CAP_LEASE");
+          "the file cannot be leased: it is another user's (EACCES); own it, or have CAP_LEASE");
     case EINVAL:
-      return Refused("a lease on a file system that has none",
+      return Refused("it takes a lease, and its file system has none",
                      "use a local file system, or guard otherwise");
     default:
       return ErrnoToStatus(error, "taking a file lease", "see /proc/sys/fs/leases-enable");
@@ -73,16 +74,17 @@ bool BackingGuard::Impl::IsOurs() const {
 absl::Status BackingGuard::Impl::Seal() {
   constexpr const char* kAllowIt = "make the memfd with MFD_ALLOW_SEALING, or guard otherwise";
   const int seals = fcntl(fd_.get(), F_GET_SEALS);
-  if (seals < 0) return Refused("seals on a file that is no memfd", kAllowIt);
+  if (seals < 0) return Refused("it is no memfd, and only those have seals", kAllowIt);
   constexpr int kNoWriting = F_SEAL_FUTURE_WRITE | F_SEAL_WRITE;  // One is enough.
   if ((seals & F_SEAL_SHRINK) != 0 && (seals & kNoWriting) != 0) return absl::OkStatus();
   if ((seals & F_SEAL_SEAL) != 0) {
-    return Refused("seals on a file that is sealed against them (F_SEAL_SEAL)", kAllowIt);
+    return Refused("it is sealed against more seals (F_SEAL_SEAL)", kAllowIt);
   }
   if (fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE) == 0) {
     return absl::OkStatus();
   }
-  if (errno == EPERM) return Refused("seals by a read-only descriptor", "open it for writing");
+  if (errno == EPERM)
+    return Refused("its descriptor is read-only, and cannot seal it", "open it for writing");
   return ErrnoToStatus(errno, "sealing a memfd", "guard otherwise");
 }
 
