@@ -19,6 +19,13 @@ Diagnosis OfStatus(const absl::Status& status) {
   return reason;
 }
 
+// No device has a part in it, and so no rights. As PinVaddr.
+void AddFrameOnlyReasons(const ExplainRequest& request, Reasons& reasons) {
+  if (!Any(request.access)) return;
+  reasons.push_back(OfStatus(absl::InvalidArgumentError(
+      "a frame-only pin gives a device no rights; ask for none (LocalRead), or for another kind")));
+}
+
 bool IsRxe(const ExplainRequest& request) {
   return request.registrar != nullptr && request.registrar->name().starts_with("rxe");
 }
@@ -30,7 +37,7 @@ void AddDeviceReasons(const ExplainRequest& request, Reasons& reasons) {
   const std::size_t length = request.range.end - request.range.start;
   const auto range = Range::Of(reinterpret_cast<const void*>(request.range.start), length);
   if (!range.ok()) return reasons.push_back(OfStatus(range.status()));
-  if (request.kind == PinKind::kFrameOnly) return;  // No device has a part in it.
+  if (request.kind == PinKind::kFrameOnly) return AddFrameOnlyReasons(request, reasons);
   if (const absl::Status valid = Validate(request.access); !valid.ok()) {
     return reasons.push_back(OfStatus(valid));
   }

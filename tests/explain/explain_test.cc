@@ -351,6 +351,8 @@ TEST(Explain, FramesAreOnlyLookedAt) {
   const Mapped memory(2 * kPage, PROT_NONE);
   EXPECT_EQ(Explain({.range = RangeOf(memory), .kind = PinKind::kFrameOnly}).code,
             absl::StatusCode::kOk);
+  EXPECT_EQ(Explain({.range = RangeOf(memory), .access = kWrite, .kind = PinKind::kFrameOnly}).code,
+            absl::StatusCode::kInvalidArgument);
   ASSERT_EQ(munmap(memory.data(), kPage), 0);
   const Diagnosis hole = Explain({.range = RangeOf(memory), .kind = PinKind::kFrameOnly});
   EXPECT_EQ(hole.code, absl::StatusCode::kFailedPrecondition);
