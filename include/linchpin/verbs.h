@@ -17,9 +17,10 @@ namespace linchpin {
 // The verbs that VerbsRegistrar calls; libibverbs unless told otherwise. Each has the meaning and
 // the error convention of the ibv_ function of its name.
 struct VerbsTable {
-  ibv_mr* (*reg_mr)(ibv_pd* pd, void* address, std::size_t length, int access);
-  int (*dereg_mr)(ibv_mr* mr);  // Returns an errno value.
-  int (*query_device_ex)(ibv_context* context, ibv_device_attr_ex* attributes);  // The same.
+  ibv_mr* (*reg_mr)(ibv_pd* pd, void* address, std::size_t length, int access) = nullptr;
+  // Returns an errno value, and so does the next.
+  int (*dereg_mr)(ibv_mr* mr) = nullptr;
+  int (*query_device_ex)(ibv_context* context, ibv_device_attr_ex* attributes) = nullptr;
   // Null: the registrar has no name of its own.
   const char* (*get_device_name)(ibv_context* context) = nullptr;
 

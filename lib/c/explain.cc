@@ -32,11 +32,12 @@ int ExplainInto(Range range, Access access, char* text, std::size_t text_size) {
 
 int linchpin_explain(const void* address, size_t length, uint32_t access, char* text,
                      size_t text_size) {
-  using namespace linchpin;
+  namespace c = linchpin::c;
   if (text == nullptr || text_size == 0) return c::Fail(EINVAL, "text is NULL or has no room");
   text[0] = '\0';
   const auto start = reinterpret_cast<std::uintptr_t>(address);
   return c::Guarded([&] {
-    return c::ExplainInto({start, start + length}, static_cast<Access>(access), text, text_size);
+    return c::ExplainInto({start, start + length}, static_cast<linchpin::Access>(access), text,
+                          text_size);
   });
 }

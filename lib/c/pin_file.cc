@@ -80,6 +80,7 @@ int linchpin_pin_file_attach(int fd, linchpin_pin_file** out) {
   return Guarded([&] { return linchpin::c::Attach(fd, out); });
 }
 
+// NOLINTNEXTLINE(readability-function-size): its parameters are the contract's.
 int linchpin_acquire_owned(linchpin_cache* cache, linchpin_pin_file* pin_file, const void* address,
                            size_t length, uint32_t access, struct linchpin_lease* out) {
   if (out == nullptr) return Fail(EINVAL, "the lease is NULL; there is nowhere to put it");

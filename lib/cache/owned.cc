@@ -395,7 +395,10 @@ void CacheCore::EndLinks() {
     over = std::move(over_);
   }
   KeepDirty(over);
-  while (over != nullptr) over = std::move(over->next);
+  while (over != nullptr) {
+    ExtrasChain rest = std::move(over->next);
+    over.swap(rest);
+  }
 }
 
 }  // namespace linchpin::internal

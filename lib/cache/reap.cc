@@ -199,7 +199,7 @@ void CacheCore::Reaper() {
     bool look = false;
     {
       const NoAllocationLock lock(mutex_);
-      if (dead != nullptr) EndReapingLocked(*dead, std::move(reaped));
+      if (dead != nullptr) EndReapingLocked(*dead, std::exchange(reaped, {}));
       more = WaitForWorkLocked();
       flush = LimboIsDueLocked();
       const Clock::time_point now = Clock::now();

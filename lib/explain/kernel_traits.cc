@@ -88,6 +88,7 @@ Fd NamelessFile(const std::string& folder) {
 
 Trait PinsFilesForWriting(Registrar& registrar, const std::string& file_folder) {
   if (!Works(registrar)) return Trait::kUnknown;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody here changes the environment.
   const char* const chosen = std::getenv("TMPDIR");
   for (const std::string& folder : {std::string(chosen != nullptr ? chosen : ""),
                                     std::string("/var/tmp"), std::string("/tmp"), file_folder}) {

@@ -52,7 +52,8 @@ absl::Status CheckFrames(Range range) {
 
 absl::StatusOr<VaddrPin> PinVaddr(std::shared_ptr<Registrar> registrar, const PinRequest& request) {
   if (absl::Status valid = Check(registrar.get(), request); !valid.ok()) return valid;
-  auto made = internal::Pin::Begin(registrar, request);
+  Registrar* const device = registrar.get();  // The pin keeps it.
+  auto made = internal::Pin::Begin(std::move(registrar), request);
   if (!made.ok()) return made.status();
   if (request.kind == PinKind::kFrameOnly) {
     if (absl::Status there = CheckFrames(request.range); !there.ok()) return there;
@@ -61,7 +62,7 @@ absl::StatusOr<VaddrPin> PinVaddr(std::shared_ptr<Registrar> registrar, const Pi
   const Access access =
       request.kind == PinKind::kOnDemand ? request.rights | Access::kOnDemand : request.rights;
   if (absl::Status registered = (*made)->Register(access); !registered.ok()) {
-    return Explained(std::move(registered), request.range, access, *registrar);
+    return Explained(std::move(registered), request.range, access, *device);
   }
   return internal::Pin::Publish(*std::move(made));
 }

@@ -56,6 +56,7 @@ std::optional<Found> FindByDescriptor(pid_t pid, const Mapping& mapping) {
   const std::unique_ptr<DIR, CloseFolder> folder(opendir(path.c_str()));
   if (folder == nullptr) return std::nullopt;
   for (int i = 0; i < kDescriptorsMax; ++i) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this stream.
     const dirent* const entry = readdir(folder.get());
     if (entry == nullptr) break;
     auto found = StatusOf(path + "/" + static_cast<const char*>(entry->d_name));

@@ -23,6 +23,7 @@ class FrameMap final {
   explicit FrameMap(std::size_t frames_max = kFramesMax) : frames_max_(frames_max) {}
   FrameMap(const FrameMap&) = delete;
   FrameMap& operator=(const FrameMap&) = delete;
+  ~FrameMap() = default;
 
   // Counts one pin on each of `frames`; 0 is none, and one that is there twice counts once.
   // Returns: false, with nothing counted, when there would be more than are kept.

@@ -33,6 +33,9 @@ class Pin final : public PinFileClient {
   };
   using Made = std::unique_ptr<Pin, Dropped>;
 
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+
   // Claims the file. Requires: the request is one that PinVaddr has checked. Returns: a pin in the
   // making; FailedPrecondition when the file is not alive.
   static absl::StatusOr<Made> Begin(std::shared_ptr<Registrar> registrar,

@@ -10,28 +10,28 @@ namespace linchpin::internal {
 // A call of a client on this thread, while it lasts.
 class PinFileCore::Call final {
  public:
-  explicit Call(const Client& client) : client_(&client), outer_(std::exchange(innermost, this)) {}
-  ~Call() { innermost = outer_; }
+  explicit Call(const Client& client) : client_(&client), outer_(std::exchange(innermost_, this)) {}
+  ~Call() { innermost_ = outer_; }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
   // How many calls of the client this thread is in.
   static int Depth(const Client& client) {
     int depth = 0;
-    for (const Call* call = innermost; call != nullptr; call = call->outer_) {
+    for (const Call* call = innermost_; call != nullptr; call = call->outer_) {
       if (call->client_ == &client) ++depth;
     }
     return depth;
   }
 
  private:
-  [[gnu::tls_model("initial-exec")]] static constinit thread_local const Call* innermost;
+  [[gnu::tls_model("initial-exec")]] static constinit thread_local const Call* innermost_;
 
   const Client* const client_;
   const Call* const outer_;
 };
 
-constinit thread_local const PinFileCore::Call* PinFileCore::Call::innermost = nullptr;
+constinit thread_local const PinFileCore::Call* PinFileCore::Call::innermost_ = nullptr;
 
 void PinFileCore::ForEachClient(Told what, const std::function<void(PinFileClient&)>& call) {
   PinFileClient* last = nullptr;
