@@ -128,7 +128,8 @@ class Lease final {
   bool revoked() const;  // Whether its PinFile took it back: the keys may be dead.
 
   // Notes that the device has written to `written`, as far as it lies in range(), for
-  // PinFile::Sync. Of a lease without an owner nothing is noted: the kernel marks what it unpins.
+  // PinFile::Sync. Of a lease without an owner, or that was revoked, nothing is noted: the
+  // kernel marks what it unpins.
   void MarkDirty(Range written);
 
   explicit operator bool() const { return core_ != nullptr; }
