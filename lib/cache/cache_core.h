@@ -217,7 +217,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   void GiveBaseBackLocked(ExtrasChain link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RevokeClaimLocked(Region& claim) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RevokeExactLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void LeaveToOthersLocked(const RegionExtras& link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool RetireUnheldLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LeaveToHoldersLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SpendLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsIdleLocked(const Region& region) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

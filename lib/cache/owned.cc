@@ -219,8 +219,9 @@ void CacheCore::OnClosing(const PinFileCore& file) {
   const NoAllocationLock lock(mutex_);
   ForEachOwnedLocked(file, [this](const RegionExtras& link) {
     mutex_.AssertHeld();
-    const Region& region = hits_.slab().held(link.region);
-    if (region.use.kept && !IsDirty(link)) LeaveToOthersLocked(link);
+    Region& region = hits_.slab().held(link.region);
+    if (!region.use.kept || RetireUnheldLocked(region) || IsDirty(link)) return;
+    EndLinkLocked(Detach(region.extras, link));
   });
 }
 
@@ -236,7 +237,7 @@ void CacheCore::OnRevoke(const PinFileCore& file) {
     mutex_.AssertHeld();
     Region& region = hits_.slab().held(link.region);
     if (region.use.kept) {
-      LeaveToOthersLocked(link);
+      if (!RetireUnheldLocked(region)) EndLinkLocked(Detach(region.extras, link));
     } else if (!region.use.claim && !region.revoked && !region.retiring) {
       RevokeExactLocked(region);
     }
@@ -252,14 +253,12 @@ void CacheCore::RevokeClaimLocked(Region& claim) {
   GiveBaseBackLocked(DetachOwn(claim));
 }
 
-// The file's part in a region that is kept ends: with the region, if nobody else holds it, else
-// now. What its guard kept is not to be had any more.
-void CacheCore::LeaveToOthersLocked(const RegionExtras& link) {
-  Region& region = hits_.slab().held(link.region);
+// Retires a region that is kept, if nobody holds it; and if a guard kept it, because then it is not
+// to be had any more. Returns: whether its links go with it; if not, it is others'.
+bool CacheCore::RetireUnheldLocked(Region& region) {
   const bool live = region.state == RegionState::kLive && !region.retiring;
   if (live && (region.use.guarded || LeasesOnLocked(region) == 0)) RetireLocked(region);
-  if (region.retiring || region.state == RegionState::kDead) return;
-  EndLinkLocked(Detach(region.extras, link));
+  return region.retiring || region.state == RegionState::kDead;
 }
 
 // What was in limbo, and turned out to be held.
