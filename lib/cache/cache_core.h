@@ -301,6 +301,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
     return stats_.deregistrations + stats_.leaked;
   }
   absl::Status NoRoom(const Range& range, const std::string& reason);
+  absl::Status NoRoomExplained(const Range& range, const std::string& reason);
   std::string Holders();  // What leases hold, the largest regions named, as a sentence.
 
   // reap.cc

@@ -68,9 +68,15 @@ absl::Status CacheCore::NoRoom(const Range& range, const std::string& reason) {
   const std::string memlock = memory.memlock_exempt
                                   ? "exempt from RLIMIT_MEMLOCK"
                                   : absl::StrCat("RLIMIT_MEMLOCK ", memory.memlock_bytes, " bytes");
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "no room to register ", range.ToString(), ": ", reason, "; ", memlock, ", pinned now ",
-      memory.pinned_bytes, " bytes, every idle region given up; ", Holders()));
+  return NoRoomExplained(
+      range, absl::StrCat(reason, "; ", memlock, ", pinned now ", memory.pinned_bytes, " bytes"));
+}
+
+// `reason` says which limit is reached, and its numbers.
+absl::Status CacheCore::NoRoomExplained(const Range& range, const std::string& reason) {
+  return absl::ResourceExhaustedError(absl::StrCat("no room to register ", range.ToString(), ": ",
+                                                   reason, "; every idle region was given up; ",
+                                                   Holders()));
 }
 
 std::string CacheCore::Holders() {

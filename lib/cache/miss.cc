@@ -266,7 +266,9 @@ absl::StatusOr<Registration> CacheCore::RegisterWithRoom(const Request& request,
     }
     if (round == kMaxRoomRounds || !MakeRoom(region.range.size(), reaped_before, round == 0)) {
       const absl::Status why = Explained(made.status(), region.range, region.access, *registrar_);
-      return NoRoom(region.range, std::string(why.message()));
+      const std::string reason(why.message());
+      return why == made.status() ? NoRoom(region.range, reason)
+                                  : NoRoomExplained(region.range, reason);
     }
   }
 }

@@ -206,7 +206,8 @@ TEST_F(Promise, BeyondMemlockTheErrorSaysHowMuchAndWho) {
       const auto refused = (*cache)->Acquire(memory.data() + 16 * kPage, 32 * kPage, kWrite);
       if (!absl::IsResourceExhausted(refused.status())) return refused.status().ToString();
       const std::string message(refused.status().message());
-      for (const char* needed : {"RLIMIT_MEMLOCK 65536", "1 leases hold 32768 bytes", "ulimit"}) {
+      for (const char* needed : {"needs 131072 more bytes", "65536 that RLIMIT_MEMLOCK allows",
+                                 "1 leases hold 32768 bytes", "ulimit"}) {
         if (message.find(needed) == std::string::npos) return message + " lacks " + needed;
       }
     }
