@@ -137,9 +137,9 @@ std::string ToJsonLine(pid_t pid, const Sample& sample) {
 
 std::string Head() {
   return absl::StrFormat(
-      "%-5s %-10s %12s %10s %10s %10s %9s %7s %9s %8s %10s %14s %6s %12s %7s %9s\n", "CACHE",
+      "%-5s %-10s %12s %10s %10s %10s %9s %7s %9s %8s %10s %14s %12s %12s %7s %9s\n", "CACHE",
       "DEVICE", "HITS", "HITS/s", "MISSES", "MISSES/s", "REGIST.", "DEREG.", "INVALID.", "EVICTED",
-      "REGIONS", "BYTES", "STALE", "DEFERRED", "LEASES", "LAG-us");
+      "REGIONS", "BYTES", "STALE-BYTES", "DEFERRED", "LEASES", "LAG-us");
 }
 
 std::string RateText(const std::optional<double>& rate) {
@@ -152,10 +152,10 @@ std::string ToTextLine(const Sample& sample) {
   const std::string name = absl::StrFormat("%-5d %-10s", cache.id, Printable(cache.device));
   if (cache.published_at_ns == 0) return absl::StrCat(name, " has not published anything yet\n");
   std::string line = absl::StrFormat(
-      "%s %12d %10s %10d %10s %9d %7d %9d %8d %10d %14d %6d %12d %7d %9d", name, stats.hits,
+      "%s %12d %10s %10d %10s %9d %7d %9d %8d %10d %14d %12d %12d %7d %9d", name, stats.hits,
       RateText(sample.Rate(&CacheStats::hits)), stats.misses,
       RateText(sample.Rate(&CacheStats::misses)), stats.registrations, stats.deregistrations,
-      stats.invalidations, stats.evictions, stats.regions, stats.bytes, stats.stale_regions,
+      stats.invalidations, stats.evictions, stats.regions, stats.bytes, stats.stale_bytes,
       stats.deferred_bytes, stats.leases, stats.reap_lag_us_max);
   if (!sample.fresh) {
     absl::StrAppendFormat(&line, "  (of %.1f s ago: the process does not answer)",

@@ -75,6 +75,7 @@ struct CacheStats {
   std::uint64_t deferred_bytes = 0;  // Waiting for the reaper.
   std::uint64_t leases = 0;
   std::uint64_t stale_regions = 0;  // Held, but out of the cache.
+  std::uint64_t stale_bytes = 0;    // Theirs: of held_bytes.
   std::uint64_t leaked = 0;         // Registrations whose deregistration failed.
   std::uint64_t revocations = 0;    // Leases taken back although held, with their PinFile.
   std::uint64_t unwatched = 0;      // Registrations not kept, because nothing watches their memory.

@@ -284,6 +284,14 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   // invalidate.cc
   void ChangedLocked(Region& region, const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UnkeepLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountStaleLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ++stats_.stale_regions;
+    stats_.stale_bytes += region.range.size();
+  }
+  void UncountStaleLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    --stats_.stale_regions;
+    stats_.stale_bytes -= region.range.size();
+  }
   void RetireLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BuryLocked(Region& region, Clock::time_point now = Clock::now())
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

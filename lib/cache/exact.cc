@@ -157,7 +157,7 @@ void CacheCore::LookAfterLocked(RegionId id) {
   }
   if (region->state == RegionState::kStale) {
     region->Apply(RegionEvent::kLastRelease);
-    --stats_.stale_regions;
+    UncountStaleLocked(*region);
     BuryLocked(*region);
     return;
   }

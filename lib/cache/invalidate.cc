@@ -71,7 +71,7 @@ void CacheCore::RetireLocked(Region& region) {
   if (held) {
     region.Apply(RegionEvent::kRetireHeld);
     index_.aside().Insert(region);
-    ++stats_.stale_regions;
+    CountStaleLocked(region);
   } else {
     region.Apply(RegionEvent::kRetireIdle);
     BuryLocked(region);

@@ -251,7 +251,10 @@ void CacheCore::CheckInvariantsForTest() {
     const bool flying = region.account == Account::kFlying;
     (flying ? flying_bytes : leases == 0 ? sum.idle_bytes : sum.held_bytes) += region.range.size();
     if (region.use.kept && (kept || flying)) kept_bytes += region.range.size();
-    if (region.state == RegionState::kStale) ++sum.stale_regions;
+    if (region.state == RegionState::kStale) {
+      ++sum.stale_regions;
+      sum.stale_bytes += region.range.size();
+    }
     LINCHPIN_CHECK(hits_.slab().region(region.id) == &region && region.list.is_linked() == kept);
   });
   for (const RegionList* list : {&graves_, &reaping_}) {
@@ -268,6 +271,7 @@ void CacheCore::CheckInvariantsForTest() {
   LINCHPIN_CHECK(sum.idle_bytes == stats_.idle_bytes && sum.held_bytes == stats_.held_bytes);
   LINCHPIN_CHECK(sum.deferred_bytes == stats_.deferred_bytes);
   LINCHPIN_CHECK(sum.stale_regions == stats_.stale_regions);
+  LINCHPIN_CHECK(sum.stale_bytes == stats_.stale_bytes);
   LINCHPIN_CHECK(flying_bytes == flying_bytes_);
   LINCHPIN_CHECK(stats_.bytes ==
                  stats_.idle_bytes + stats_.held_bytes + stats_.deferred_bytes + flying_bytes_);

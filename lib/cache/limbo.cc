@@ -42,7 +42,7 @@ void CacheCore::LeaveLimboLocked(Region& region, Clock::time_point now) {
     region.Apply(RegionEvent::kRetireHeld);
     LeaveToHoldersLocked(region);
     AccountLocked(region, Account::kHeld);
-    ++stats_.stale_regions;
+    CountStaleLocked(region);
   } else {
     region.Apply(RegionEvent::kRetireIdle);
     BuryLocked(region, now);

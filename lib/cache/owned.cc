@@ -279,7 +279,7 @@ void CacheCore::RevokeExactLocked(Region& region) {
     return;
   }
   ++stats_.revocations;
-  if (!live) --stats_.stale_regions;
+  if (!live) UncountStaleLocked(region);
   region.revoked = true;
   region.Apply(RegionEvent::kRevoke);
   region.set.unlink();
