@@ -35,11 +35,10 @@ class FakeClient final : public internal::PinFileClient {
   using Hook = std::function<void(const internal::PinFileCore&)>;
 
   absl::Status Begin(const PinFile& file) {
-    auto core = internal::PinFileCore::Of(file);
+    const auto& core = internal::PinFileCore::Of(file);
+    core_ = core;  // Before the watcher may call.
     absl::Status begun = core->BeginClaim(*this);
-    if (!begun.ok()) return begun;
-    core_ = std::move(core);
-    ++claims_;
+    if (begun.ok()) ++claims_;
     return begun;
   }
   void EndAll() {

@@ -176,8 +176,8 @@ TEST(PinFileRace, AFileThatIsDestroyedWhileItEndsEndsOnce) {
     Held held = MakeFile();
     const std::weak_ptr<PinFileCore> core = PinFileCore::Of(*held.file);
     auto client = std::make_unique<testing::FakeClient>();
-    ASSERT_TRUE(client->Begin(*held.file).ok());
     client->on_revoke = [](const PinFileCore&) {};
+    ASSERT_TRUE(client->Begin(*held.file).ok());
     Together({[&] { held.file.reset(); }, [&] { shutdown(held.holder.get(), SHUT_RDWR); },
               [&] { client->EndAll(); }});
     client.reset();
