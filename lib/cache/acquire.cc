@@ -108,8 +108,8 @@ absl::StatusOr<Lease> CacheCore::Miss(const Request& request, Attempts& attempts
 
 // The region that serves the request, if there is one and it may be handed out.
 Region* CacheCore::FindLocked(const Request& request) {
-  const bool private_to_it = request.exact && request.file != nullptr;
-  if (options_.mode == Mode::kOff || private_to_it || RefusesLocked()) return nullptr;
+  const bool shares = options_.mode == Mode::kOn && !request.IsItsOwnersAlone();
+  if (!shares || RefusesLocked()) return nullptr;
   Region* const found = index_.Find(request.range, request.access, request.exact);
   const bool over =
       found != nullptr && OverHeldLocked(found->range.size()) && LeasesOnLocked(*found) == 0;

@@ -66,6 +66,9 @@ struct Request {
   Access access = Access::kLocalRead;
   bool exact = false;
   std::shared_ptr<PinFileCore> file = nullptr;  // Whose it will be; null for nobody's.
+
+  // A registration with remote rights is its owner's alone: found and shared by nobody.
+  bool IsItsOwnersAlone() const { return exact && file != nullptr; }
 };
 
 // What a miss has learnt from its attempts so far.
@@ -136,8 +139,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
 
   void OnClosing(const PinFileCore& file) override;
   void OnRevoke(const PinFileCore& file) override;
-  void OnSync(const PinFileCore& file, std::vector<Range>& dirty,
-              std::vector<Range>& held) override;
+  void OnSync(const PinFileCore& file, std::vector<Range>& held) override;
   std::uint64_t Held(const PinFileCore& file) override;
 
   // Ends the core when the cache goes: at once, or, with leases out, on the last release.

@@ -78,11 +78,14 @@ void CacheCore::RetireLocked(Region& region) {
   }
 }
 
-// Requires: `region` is Dead.
+// Requires: `region` is Dead or Revoked.
 void CacheCore::BuryLocked(Region& region, Clock::time_point now) {
   region.set.unlink();
   region.Died(now);
-  hits_.slab().record(region.id).state.store(0, std::memory_order_relaxed);
+  // What is revoked is held: who lets go of it tells. In one step: it may just be let go of.
+  const bool held = region.state == RegionState::kRevoked;
+  hits_.slab().record(region.id).state.store(held ? record_state::kDoomed : 0,
+                                             std::memory_order_relaxed);
   AccountLocked(region, Account::kDeferred);
   graves_.push_back(region);
   CallReaperLocked(graves_.size());

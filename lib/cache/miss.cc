@@ -142,8 +142,8 @@ absl::StatusOr<Region*> CacheCore::NotPublished(const Request& request, Verdict 
 // the first who waits must make it.
 bool CacheCore::FindFlyingLocked(const Request& request, const Range& pages, Attempts& attempts,
                                  std::shared_ptr<Flight>& flight) {
-  const bool private_to_it = request.exact && request.file != nullptr;
-  if (options_.mode == Mode::kOff || private_to_it || RefusesLocked()) return false;
+  const bool shares = options_.mode == Mode::kOn && !request.IsItsOwnersAlone();
+  if (!shares || RefusesLocked()) return false;
   Region* found = nullptr;
   index_.pending().ForEachOverlapping(pages, [&](Region& region) {
     if (!region.use.shared || region.use.exact != request.exact) return;
@@ -177,11 +177,10 @@ RegionUse CacheCore::UseOf(const Request& request, const WatchedExtent& extent,
                            bool guarded) const {
   const bool trusted = options_.unwatched == Unwatched::kTrust;
   const bool watched = extent.coverage == Coverage::kAll;
-  const bool private_to_it = request.exact && request.file != nullptr;
   RegionUse use;
   use.exact = request.exact;
   use.watched = extent.coverage != Coverage::kNone;
-  use.shared = options_.mode == Mode::kOn && !private_to_it &&
+  use.shared = options_.mode == Mode::kOn && !request.IsItsOwnersAlone() &&
                (watched || guarded || (trusted && !extent.passing));
   use.guarded = use.shared && guarded && !watched;
   use.fast = use.shared && !request.exact;

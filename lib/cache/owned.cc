@@ -282,16 +282,10 @@ void CacheCore::RevokeExactLocked(Region& region) {
   if (!live) UncountStaleLocked(region);
   region.revoked = true;
   region.Apply(RegionEvent::kRevoke);
-  region.set.unlink();
-  hits_.slab().record(region.id).state.store(record_state::kDoomed, std::memory_order_relaxed);
-  region.Died(Clock::now());
-  AccountLocked(region, Account::kDeferred);
-  graves_.push_back(region);
-  CallReaperLocked(graves_.size());
+  BuryLocked(region);
 }
 
-void CacheCore::OnSync(const PinFileCore& file, std::vector<Range>& /*dirty*/,
-                       std::vector<Range>& held) {
+void CacheCore::OnSync(const PinFileCore& file, std::vector<Range>& held) {
   {
     const NoAllocationLock lock(mutex_);
     ++syncing_;

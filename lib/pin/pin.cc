@@ -170,7 +170,7 @@ std::vector<Range> Pin::dirty() const {
   return dirty_ == nullptr ? std::vector<Range>() : dirty_->ranges();
 }
 
-void Pin::OnSync(const PinFileCore&, std::vector<Range>&, std::vector<Range>& held) {
+void Pin::OnSync(const PinFileCore&, std::vector<Range>& held) {
   const std::vector<Range> written = dirty();
   held.insert(held.end(), written.begin(), written.end());
 }

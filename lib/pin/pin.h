@@ -64,7 +64,7 @@ class Pin final : public PinFileClient {
 
   void OnClosing(const PinFileCore&) override {}  // Somebody holds it, or it would not be there.
   void OnRevoke(const PinFileCore&) override;
-  void OnSync(const PinFileCore&, std::vector<Range>& dirty, std::vector<Range>& held) override;
+  void OnSync(const PinFileCore&, std::vector<Range>& held) override;
 
  private:
   enum class State : std::uint8_t { kMaking, kLive, kEnded };

@@ -47,11 +47,11 @@ class PinFileClient {
   // each claim is ended by EndClaim whenever its registration is gone.
   virtual void OnRevoke(const PinFileCore& file) = 0;
 
-  // Deregisters what belongs to the file, is dirty, and is held by nobody, and adds its dirty
-  // ranges to `dirty`; adds to `held` those of what is held. Returns when it is deregistered, but
-  // may not wait for another thread's EndClaim, which may be waiting for this call.
-  virtual void OnSync(const PinFileCore& file, std::vector<Range>& dirty,
-                      std::vector<Range>& held) = 0;
+  // Deregisters what belongs to the file, is dirty, and is held by nobody, and leaves its dirty
+  // ranges with the file (KeepDirty); adds to `held` those of what is held. Returns when it is
+  // deregistered, but may not wait for another thread's EndClaim, which may be waiting for this
+  // call.
+  virtual void OnSync(const PinFileCore& file, std::vector<Range>& held) = 0;
 
   // How many leases or pins of the file somebody holds, those that were revoked apart.
   virtual std::uint64_t Held(const PinFileCore& /*file*/) { return 1; }

@@ -35,11 +35,8 @@ std::string Names(const std::vector<Range>& ranges) {
 absl::Status PinFileCore::Sync() {
   if (!IsOurs()) return InChild();
   std::vector<Range> held;
-  ForEachClient(Told::kNothing, [this, &held](PinFileClient& client) {
-    std::vector<Range> dirty;
-    client.OnSync(*this, dirty, held);
-    KeepDirty(dirty);
-  });
+  ForEachClient(Told::kNothing,
+                [this, &held](PinFileClient& client) { client.OnSync(*this, held); });
   DirtyRanges dirty;
   {
     const MutexLock lock(mutex_);

@@ -57,10 +57,9 @@ class FakeClient final : public internal::PinFileClient {
       EndAll();
     }
   }
-  void OnSync(const internal::PinFileCore&, std::vector<Range>& dirty,
-              std::vector<Range>& held) override {
+  void OnSync(const internal::PinFileCore&, std::vector<Range>& held) override {
     ++syncs;
-    dirty.insert(dirty.end(), dirty_on_sync.begin(), dirty_on_sync.end());
+    core_->KeepDirty(dirty_on_sync);
     held.insert(held.end(), held_on_sync.begin(), held_on_sync.end());
   }
 

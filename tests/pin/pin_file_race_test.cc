@@ -58,7 +58,7 @@ class Mortal final : public PinFileClient {
   ~Mortal() override { alive_ = false; }
   void OnClosing(const PinFileCore&) override { Look(); }
   void OnRevoke(const PinFileCore&) override { Look(); }
-  void OnSync(const PinFileCore&, std::vector<Range>&, std::vector<Range>&) override { Look(); }
+  void OnSync(const PinFileCore&, std::vector<Range>&) override { Look(); }
 
  private:
   void Look() {
