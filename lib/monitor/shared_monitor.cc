@@ -1,5 +1,4 @@
 // MemoryMonitor::Shared(): the process's own monitor, one at a time.
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -7,6 +6,7 @@
 #include "absl/status/status.h"
 
 #include "lib/base/mutex.h"
+#include "lib/base/of_process.h"
 #include "lib/base/process.h"
 #include "lib/monitor/settled.h"
 #include "lib/monitor/survey.h"
@@ -34,11 +34,9 @@ class UnwatchedMonitor final : public MemoryMonitor {
   const absl::Status reason_;
 };
 
-// Where a process finds its monitor. A forked child makes a registry of its own: the mutex of the
-// one it inherits may be held for ever.
+// Where a process finds its monitor.
 struct Registry {
-  std::uint64_t cookie = 0;
-  Registry* previous = nullptr;  // The parent's, kept reachable.
+  const std::uint64_t cookie = ProcessCookie();
 
   // Not taken by the monitor's reader: held while a monitor is made.
   Mutex mutex;
@@ -49,20 +47,7 @@ struct Registry {
   bool exists ABSL_GUARDED_BY(mutex) = false;
 };
 
-std::atomic<Registry*> newest_registry{nullptr};
-
-Registry& OwnRegistry() {
-  Registry* newest = newest_registry.load(std::memory_order_acquire);
-  while (newest == nullptr || newest->cookie != ProcessCookie()) {
-    auto made = std::make_unique<Registry>();
-    made->cookie = ProcessCookie();
-    made->previous = newest;
-    if (newest_registry.compare_exchange_strong(newest, made.get(), std::memory_order_acq_rel)) {
-      newest = made.release();
-    }
-  }
-  return *newest;
-}
+constinit OfProcess<Registry> own_registry;
 
 std::shared_ptr<MemoryMonitor> Make() {
   auto monitor = UserfaultMonitor::Create();
@@ -73,7 +58,7 @@ std::shared_ptr<MemoryMonitor> Make() {
 }  // namespace
 
 std::shared_ptr<MemoryMonitor> MemoryMonitor::Shared() {
-  Registry& registry = OwnRegistry();
+  Registry& registry = own_registry.Get();
   const MutexLock lock(registry.mutex);
   for (;;) {
     if (auto monitor = registry.monitor.lock()) return monitor;

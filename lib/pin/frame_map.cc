@@ -1,23 +1,14 @@
 #include "lib/pin/frame_map.h"
 
 #include <algorithm>
-#include <atomic>
-#include <memory>
 
 #include "lib/base/check.h"
-#include "lib/base/process.h"
+#include "lib/base/of_process.h"
 
 namespace linchpin::internal {
 namespace {
 
-// A forked child makes a map of its own: the mutex of the one it inherits may be held for ever.
-struct Owned {
-  std::uint64_t cookie = 0;
-  Owned* previous = nullptr;  // The parent's, kept reachable.
-  FrameMap map;
-};
-
-std::atomic<Owned*> newest_map{nullptr};
+constinit linchpin::OfProcess<FrameMap> own_map;
 
 std::vector<std::uint64_t> Distinct(std::vector<std::uint64_t> frames) {
   std::sort(frames.begin(), frames.end());
@@ -29,16 +20,7 @@ std::vector<std::uint64_t> Distinct(std::vector<std::uint64_t> frames) {
 }  // namespace
 
 FrameMap& FrameMap::OfProcess() {
-  Owned* newest = newest_map.load(std::memory_order_acquire);
-  while (newest == nullptr || newest->cookie != ProcessCookie()) {
-    auto made = std::make_unique<Owned>();
-    made->cookie = ProcessCookie();
-    made->previous = newest;
-    if (newest_map.compare_exchange_strong(newest, made.get(), std::memory_order_acq_rel)) {
-      newest = made.release();
-    }
-  }
-  return newest->map;
+  return own_map.Get();
 }
 
 bool FrameMap::Add(const std::vector<std::uint64_t>& frames) {

@@ -1,26 +1,22 @@
 #include "lib/pin/ledger.h"
 
+#include "lib/base/of_process.h"
 #include "lib/base/process.h"
 #include "lib/pin/ledger_state.h"
 
 namespace linchpin::internal {
 namespace {
 
-constinit std::atomic<Ledger*> of_process{nullptr};
+constinit linchpin::OfProcess<Ledger> own_ledger;
 
 }  // namespace
 
-Ledger::Ledger(Ledger* inherited)
-    : cookie_(ProcessCookie()), state_(std::make_unique<State>(cookie_)), inherited_(inherited) {}
+Ledger::Ledger() : cookie_(ProcessCookie()), state_(std::make_unique<State>(cookie_)) {}
 
 Ledger::~Ledger() = default;
 
 Ledger& Ledger::OfProcess() {
-  Ledger* current = of_process.load(std::memory_order_acquire);
-  if (current != nullptr && current->cookie_ == ProcessCookie()) return *current;
-  std::unique_ptr<Ledger> made(new Ledger(current));
-  if (of_process.compare_exchange_strong(current, made.get())) return *made.release();
-  return *current;  // Another thread's, made meanwhile.
+  return own_ledger.Get();
 }
 
 Ledger::State* Ledger::Mine() const noexcept {

@@ -53,6 +53,7 @@ class Ledger final {
   void Publish(LedgerEntry cache, const CacheStats& stats) noexcept;
   void RemoveCache(LedgerEntry cache) noexcept;
 
+  Ledger();  // For OfProcess().
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
   ~Ledger();
@@ -60,13 +61,11 @@ class Ledger final {
  private:
   class State;
 
-  explicit Ledger(Ledger* inherited);
   // Null in a forked child, in which the state's mutex may be locked for ever.
   State* Mine() const noexcept;
 
   const std::uint64_t cookie_;
   const std::unique_ptr<State> state_;
-  Ledger* const inherited_;  // The parent's, in a forked child; neither used nor freed.
 };
 
 }  // namespace linchpin::internal

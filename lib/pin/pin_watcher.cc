@@ -7,13 +7,12 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <limits>
 
 #include "lib/base/check.h"
 #include "lib/base/error.h"
-#include "lib/base/process.h"
+#include "lib/base/of_process.h"
 #include "lib/base/thread.h"
 
 namespace linchpin::internal {
@@ -23,29 +22,13 @@ namespace {
 constexpr PinWatcher::Key kWakeKey = 1;
 constexpr PinWatcher::Key kSignalKey = 2;
 
-// Where a process finds its watcher. A forked child makes a registry of its own: the mutex of the
-// one it inherits may be held for ever.
+// Where a process finds its watcher.
 struct Registry {
-  std::uint64_t cookie = 0;
-  Registry* previous = nullptr;  // The parent's, kept reachable.
-  Mutex mutex;                   // Held while the watcher is made.
+  Mutex mutex;  // Held while the watcher is made.
   std::unique_ptr<PinWatcher> watcher ABSL_GUARDED_BY(mutex);
 };
 
-std::atomic<Registry*> newest_registry{nullptr};
-
-Registry& OwnRegistry() {
-  Registry* newest = newest_registry.load(std::memory_order_acquire);
-  while (newest == nullptr || newest->cookie != ProcessCookie()) {
-    auto made = std::make_unique<Registry>();
-    made->cookie = ProcessCookie();
-    made->previous = newest;
-    if (newest_registry.compare_exchange_strong(newest, made.get(), std::memory_order_acq_rel)) {
-      newest = made.release();
-    }
-  }
-  return *newest;
-}
+constinit OfProcess<Registry> own_registry;
 
 absl::Status NoDescriptor(const char* what) {
   return ErrnoToStatus(errno, what, "raise RLIMIT_NOFILE (ulimit -n), or close descriptors");
@@ -54,7 +37,7 @@ absl::Status NoDescriptor(const char* what) {
 }  // namespace
 
 absl::StatusOr<PinWatcher*> PinWatcher::OfProcess() {
-  Registry& registry = OwnRegistry();
+  Registry& registry = own_registry.Get();
   const MutexLock lock(registry.mutex);
   if (registry.watcher == nullptr) {
     auto started = Start();
