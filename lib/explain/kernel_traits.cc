@@ -13,6 +13,7 @@
 
 #include "lib/base/fd.h"
 #include "lib/base/mutex.h"
+#include "lib/memory/file_facts.h"
 #include "lib/memory/mapping.h"
 #include "linchpin/loopback.h"
 
@@ -62,18 +63,12 @@ Trait ReadsForceWrites(Registrar& registrar) {
   return Registers(registrar, Page(PROT_NONE), Access::kLocalRead);
 }
 
+// What is below an overlay is not known.
 bool IsWrittenBack(int file) {
   struct statfs status {};
   if (fstatfs(file, &status) != 0) return false;
-  switch (static_cast<std::uint32_t>(status.f_type)) {
-    case 0x01021994:  // tmpfs.
-    case 0x858458f6:  // ramfs.
-    case 0x958458f6:  // hugetlbfs.
-    case 0x794c7630:  // overlay: of what is below it nothing is known.
-      return false;
-    default:
-      return true;
-  }
+  const std::string name = FileSystemName(status);
+  return !IsMemoryOnly(name) && name != "hugetlbfs" && name != "overlay";
 }
 
 // A file without a name, of one page, which exists on the disk: a full one would look like a

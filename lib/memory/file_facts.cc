@@ -97,10 +97,21 @@ std::optional<Mount> MountOf(pid_t pid, std::uint64_t device) {
   return std::nullopt;
 }
 
-// For what the mount table does not list by the device that maps shows.
-std::string TypeByMagic(const std::string& path) {
-  struct statfs status {};
-  if (statfs(path.c_str(), &status) != 0) return "";
+bool HasDaxOption(const std::string& options) {
+  std::istringstream list(options);
+  for (std::string option; std::getline(list, option, ',');) {
+    if (option == "dax" || option == "dax=always") return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool IsMemoryOnly(std::string_view file_system) {
+  return file_system == "tmpfs" || file_system == "ramfs" || file_system == "devtmpfs";
+}
+
+std::string FileSystemName(const struct statfs& status) {
   switch (static_cast<std::uint32_t>(status.f_type)) {
     case 0x01021994:
       return "tmpfs";
@@ -119,16 +130,6 @@ std::string TypeByMagic(const std::string& path) {
   }
 }
 
-bool HasDaxOption(const std::string& options) {
-  std::istringstream list(options);
-  for (std::string option; std::getline(list, option, ',');) {
-    if (option == "dax" || option == "dax=always") return true;
-  }
-  return false;
-}
-
-}  // namespace
-
 FileFacts ReadFileFacts(pid_t pid, const Mapping& mapping) {
   FileFacts facts;
   const std::optional<Mount> mount = MountOf(pid, mapping.device);
@@ -138,7 +139,11 @@ FileFacts ReadFileFacts(pid_t pid, const Mapping& mapping) {
     facts.dax = mount && HasDaxOption(mount->options);
     return facts;
   }
-  if (facts.file_system.empty()) facts.file_system = TypeByMagic(found->path);
+  // What the mount table does not list by the device that maps shows.
+  struct statfs status {};
+  if (facts.file_system.empty() && statfs(found->path.c_str(), &status) == 0) {
+    facts.file_system = FileSystemName(status);
+  }
   if (S_ISREG(found->status.stx_mode)) facts.bytes = found->status.stx_size;
   const bool says = (found->status.stx_attributes_mask & STATX_ATTR_DAX) != 0;
   facts.dax = says ? (found->status.stx_attributes & STATX_ATTR_DAX) != 0

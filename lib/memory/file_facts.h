@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "lib/memory/mapping.h"
+
+struct statfs;
 
 namespace linchpin {
 
@@ -22,5 +25,11 @@ struct FileFacts {
 // Requires: `mapping` is one of a file. Some 20 us, and 1 us for each descriptor if it comes to
 // that.
 FileFacts ReadFileFacts(pid_t pid, const Mapping& mapping);
+
+// Returns: the type of a file system, as FileFacts has it, for those that rules here speak of.
+std::string FileSystemName(const struct statfs& status);
+
+// Whether the files of such a file system are memory and nothing else.
+bool IsMemoryOnly(std::string_view file_system);
 
 }  // namespace linchpin

@@ -15,11 +15,6 @@
 namespace linchpin {
 namespace {
 
-// File systems whose files are memory and nothing else.
-bool IsMemoryOnly(std::string_view file_system) {
-  return file_system == "tmpfs" || file_system == "ramfs" || file_system == "devtmpfs";
-}
-
 // File systems whose files are a driver's.
 bool IsOfDrivers(std::string_view file_system) {
   constexpr std::array<std::string_view, 4> kNames{"sysfs", "proc", "debugfs", "configfs"};

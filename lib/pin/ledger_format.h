@@ -22,6 +22,8 @@ inline constexpr const char* kLedgerName = "linchpin-pins";
 inline constexpr std::uint64_t kLedgerMagic = 0x736e'6970'2d6e'696c;  // "lin-pins", little-endian.
 inline constexpr std::uint32_t kLedgerVersion = 2;
 
+inline constexpr int kStartTimeField = 22;  // Of /proc/PID/stat: LedgerHeader::start_time.
+
 inline constexpr std::uint32_t kLedgerPins = 16'384;
 inline constexpr std::uint32_t kLedgerFiles = 1'024;
 inline constexpr std::uint32_t kLedgerCaches = 64;

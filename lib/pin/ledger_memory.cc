@@ -13,6 +13,7 @@
 
 #include "lib/base/fd.h"
 #include "lib/memory/mapping.h"
+#include "lib/memory/proc_stat.h"
 
 namespace linchpin::internal {
 namespace {
@@ -60,24 +61,15 @@ std::byte* Map(int fd) {
   return static_cast<std::byte*>(mapped);
 }
 
-// When this process started, in ticks since boot; 0 when that cannot be read. It is the 22nd field
-// of /proc/self/stat, whose second, the command in parentheses, may hold anything.
+// When this process started, in ticks since boot; 0 when that cannot be read.
 std::uint64_t StartTime() {
   const Fd fd(open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
   std::array<char, 1024> buffer{};
   const ssize_t count = fd.valid() ? read(fd.get(), buffer.data(), buffer.size()) : 0;
-  std::string_view text(buffer.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
-  const std::size_t behind_command = text.rfind(')');
-  if (behind_command == std::string_view::npos) return 0;
-  text.remove_prefix(behind_command);
-  constexpr int kFieldsBefore = 20;
-  for (int i = 0; i < kFieldsBefore; ++i) {
-    const std::size_t space = text.find(' ');
-    if (space == std::string_view::npos) return 0;
-    text.remove_prefix(space + 1);
-  }
+  const std::string_view stat(buffer.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
+  const std::string_view field = StatField(stat, kStartTimeField);
   std::uint64_t ticks = 0;
-  std::from_chars(text.data(), text.data() + text.size(), ticks);
+  std::from_chars(field.data(), field.data() + field.size(), ticks);
   return ticks;
 }
 

@@ -20,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "lib/base/error.h"
+#include "lib/memory/proc_stat.h"
 #include "lib/pin/ledger_format.h"
 #include "lib/pin/ledger_records.h"
 
@@ -49,21 +50,6 @@ std::string ReadSmall(int process, const char* name) {
   return text;
 }
 
-// Field `number` (3 and up) of /proc/PID/stat; empty when there is none. The second, the command
-// in parentheses, may hold anything.
-std::string StatField(int process, int number) {
-  const std::string stat = ReadSmall(process, "stat");
-  const std::size_t command_end = stat.rfind(')');
-  if (command_end == std::string::npos) return {};
-  std::string_view rest = std::string_view(stat).substr(command_end + 1);
-  for (int field = 2; field < number; ++field) {
-    const std::size_t space = rest.find(' ');
-    if (space == std::string_view::npos) return {};
-    rest.remove_prefix(space + 1);
-  }
-  return std::string(rest.substr(0, rest.find(' ')));
-}
-
 // Whether the process is called `pid` in one of its namespaces; it says the innermost.
 bool IsCalled(int process, std::uint32_t pid) {
   const std::string status = "\n" + ReadSmall(process, "status");
@@ -84,7 +70,10 @@ Finding Inspect(int process, int ledger) {
   if (header.magic != kLedgerMagic) return Finding::kDamaged;
   if (header.version != kLedgerVersion) return Finding::kOtherVersion;
   if (!IsCalled(process, header.pid)) return Finding::kOfAnother;
-  if (StatField(process, 22) != absl::StrCat(header.start_time)) return Finding::kOfAnother;
+  const std::string stat = ReadSmall(process, "stat");
+  if (StatField(stat, kStartTimeField) != absl::StrCat(header.start_time)) {
+    return Finding::kOfAnother;
+  }
   const bool as_we_know_it =
       header.header_bytes == kLedgerHeaderBytes && header.pin_bytes == sizeof(LedgerPinRecord) &&
       header.pins == kLedgerPins && header.file_bytes == sizeof(LedgerFileRecord) &&
@@ -270,7 +259,9 @@ bool LedgerReader::Want() const {
 }
 
 char LedgerReader::ProcessState() const {
-  const std::string state = StatField(process_.get(), 3);
+  constexpr int kStateField = 3;
+  const std::string stat = ReadSmall(process_.get(), "stat");
+  const std::string_view state = StatField(stat, kStateField);
   return state.empty() ? '\0' : state.front();
 }
 
