@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <ctime>
 #include <map>
 #include <thread>
 #include <utility>
@@ -62,13 +61,6 @@ std::vector<bool> Refresh(std::span<const LedgerReader> processes,
     std::this_thread::sleep_for(kBetweenLooks);
   }
   return answered;
-}
-
-std::uint64_t LedgerNowNs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 double SecondsSince(std::uint64_t then_ns, std::uint64_t now_ns) {

@@ -16,9 +16,6 @@ namespace linchpin {
 std::vector<bool> Refresh(std::span<const internal::LedgerReader> processes,
                           std::chrono::milliseconds patience);
 
-// Nanoseconds of the clock that ledgers use.
-std::uint64_t LedgerNowNs();
-
 // Seconds since then; 0 for what lies in the future, as a ledger may say that it does.
 double SecondsSince(std::uint64_t then_ns, std::uint64_t now_ns);
 

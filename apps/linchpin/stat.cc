@@ -120,7 +120,7 @@ std::string ToJsonLine(pid_t pid, const Sample& sample) {
                {"counters", nullptr},
                {"per_second", Json::object()}};
   if (cache.published_at_ns != 0) {
-    json["age_s"] = SecondsSince(cache.published_at_ns, LedgerNowNs());
+    json["age_s"] = SecondsSince(cache.published_at_ns, internal::LedgerNowNs());
     json["counters"] = Json::object();
     std::uint64_t values[internal::kLedgerCounters];
     std::memcpy(values, &cache.stats, sizeof(values));
@@ -159,7 +159,7 @@ std::string ToTextLine(const Sample& sample) {
       stats.deferred_bytes, stats.leases, stats.reap_lag_us_max);
   if (!sample.fresh) {
     absl::StrAppendFormat(&line, "  (of %.1f s ago: the process does not answer)",
-                          SecondsSince(cache.published_at_ns, LedgerNowNs()));
+                          SecondsSince(cache.published_at_ns, internal::LedgerNowNs()));
   }
   return line + "\n";
 }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
@@ -31,6 +32,15 @@ inline constexpr std::uint32_t kLedgerCaches = 64;
 // The text of a record: ends at the first 0, or fills its field.
 template <std::size_t bytes>
 using LedgerText = std::array<char, bytes>;
+
+// Nanoseconds of the clock of all times in a ledger, CLOCK_MONOTONIC, or of a rougher one like it.
+inline std::uint64_t LedgerNowNs(clockid_t clock = CLOCK_MONOTONIC) {
+  constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * kNsPerSecond +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
 
 // What every record begins with. All of a record but the sequence is under the checksum, with the
 // sequence added in.

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <ctime>
 #include <map>
 #include <memory>
 #include <optional>
@@ -239,10 +238,8 @@ std::vector<ListedCache> LedgerReader::ReadCaches() const {
 }
 
 bool LedgerReader::Want() const {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
   // Unlike what it was, whoever else asks at the same time: nanoseconds, cut.
-  const auto word = static_cast<std::uint32_t>(now.tv_nsec + now.tv_sec * 1'000'000'000);
+  const auto word = static_cast<std::uint32_t>(LedgerNowNs());
   bool asked = true;
   for (const Fd& ledger : ledgers_) {
     LedgerHeader header{};

@@ -1,7 +1,6 @@
 #include "lib/pin/ledger_state.h"
 
 #include <cstring>
-#include <ctime>
 #include <exception>
 
 #include "absl/strings/str_cat.h"
@@ -15,16 +14,9 @@ namespace {
 
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 
-std::uint64_t NowNs(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * kNsPerSecond +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
-
 // A few milliseconds do not matter to the age of a pin, and this is the cheaper clock.
 std::uint64_t RoughNowNs() {
-  return NowNs(CLOCK_MONOTONIC_COARSE);
+  return LedgerNowNs(CLOCK_MONOTONIC_COARSE);
 }
 
 LedgerPinRecord RecordOf(const LedgerPin& pin) {
@@ -159,7 +151,7 @@ LedgerEntry Ledger::State::AddCache(std::string_view device) {
         has_memory ? cache_table_.Take(memory_, &LedgerHeader::caches_used) : 0;
     if (number != 0) {
       Cache& cache = caches_[number - 1];
-      cache.record = {.created_at_ns = NowNs(CLOCK_MONOTONIC)};
+      cache.record = {.created_at_ns = LedgerNowNs()};
       SetLedgerText(cache.record.device, device);
       cache_table_.Write(memory_, number, cache.record);
       cache.answered.store(WantedNow(number), std::memory_order_relaxed);
@@ -198,7 +190,7 @@ void Ledger::State::Publish(LedgerEntry entry, const CacheStats& stats) {
     error = SeeToMemory(RoughNowNs());
     cache.answered.store(WantedNow(number), std::memory_order_relaxed);
     std::memcpy(cache.record.counters.data(), &stats, sizeof(stats));
-    cache.record.published_at_ns = NowNs(CLOCK_MONOTONIC);
+    cache.record.published_at_ns = LedgerNowNs();
     cache_table_.Write(memory_, number, cache.record);
   }
   Complain(error);

@@ -10,6 +10,7 @@
 #include "linchpin/monitor.h"
 #include "tests/testing/fake_registrar.h"
 #include "tests/testing/memory.h"
+#include "tests/testing/owner.h"
 #include "tests/testing/pins.h"
 
 namespace linchpin::testing {
@@ -30,6 +31,13 @@ class CacheFixture : public ::testing::Test {
 
   Lease Get(const void* address, std::size_t length, Access access) {
     auto lease = cache_->Acquire(address, length, access);
+    EXPECT_TRUE(lease.ok()) << lease.status();
+    cache_->CheckInvariantsForTest();
+    return lease.ok() ? *std::move(lease) : Lease();
+  }
+
+  Lease GetFor(const Owner& owner, const void* address, std::size_t length, Access access) {
+    auto lease = cache_->Acquire(address, length, access, owner.file);
     EXPECT_TRUE(lease.ok()) << lease.status();
     cache_->CheckInvariantsForTest();
     return lease.ok() ? *std::move(lease) : Lease();

@@ -10,18 +10,12 @@
 #include <vector>
 
 #include "tests/cache/fixture.h"
-#include "tests/testing/owner.h"
 
 namespace linchpin::testing {
 namespace {
 
 class OwnedEnding : public CacheFixture {
  protected:
-  Lease GetFor(const Owner& owner, const void* address, std::size_t length, Access access) {
-    auto lease = cache_->Acquire(address, length, access, owner.file);
-    EXPECT_TRUE(lease.ok()) << lease.status();
-    return lease.ok() ? *std::move(lease) : Lease();
-  }
   bool NothingRegistered() {
     return WaitFor("deregistered", [&] { return registrar_->registered_count() == 0; });
   }

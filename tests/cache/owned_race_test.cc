@@ -10,7 +10,6 @@
 #include "lib/base/fd.h"
 #include "linchpin/pin_file.h"
 #include "tests/cache/fixture.h"
-#include "tests/testing/owner.h"
 
 namespace linchpin::testing {
 namespace {

@@ -11,19 +11,12 @@
 #include "lib/base/fd.h"
 #include "linchpin/pin_file.h"
 #include "tests/cache/fixture.h"
-#include "tests/testing/owner.h"
 
 namespace linchpin::testing {
 namespace {
 
 class Owned : public CacheFixture {
  protected:
-  Lease GetFor(const Owner& owner, const void* address, std::size_t length, Access access) {
-    auto lease = cache_->Acquire(address, length, access, owner.file);
-    EXPECT_TRUE(lease.ok()) << lease.status();
-    cache_->CheckInvariantsForTest();
-    return lease.ok() ? *std::move(lease) : Lease();
-  }
   bool Revoked(const Lease& lease) {
     return WaitFor("revoked", [&] { return lease.revoked(); });
   }

@@ -17,6 +17,7 @@
 #include "lib/base/fd.h"
 #include "linchpin/pin_file.h"
 #include "tests/device/fixture.h"
+#include "tests/device/truncation.h"
 
 namespace linchpin::testing {
 namespace {
@@ -131,17 +132,7 @@ TEST_F(BackingFile, ATruncationElsewhereWaitsForTheEndOfThePins) {
     EXPECT_THAT(std::string(held.status().message()), HasSubstr(file.path()));
     GTEST_SKIP() << held.status();
   }
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    _exit(truncate(file.path().c_str(), 0) == 0 ? 0 : 1);
-  }
-  int status = -1;
-  EXPECT_TRUE(WaitFor("the truncation", [&] { return waitpid(child, &status, WNOHANG) == child; }));
-  EXPECT_EQ(PinnedBytes(), before) << "the file shrank under its pins";
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-  EXPECT_TRUE(held->revoked());
-  EXPECT_EQ(std::filesystem::file_size(file.path()), 0u);
+  ExpectTruncationAfterThePins(file.path(), *held, before);
 }
 
 TEST_F(BackingFile, FsDaxIsRefusedWithWhatToDo) {

@@ -17,6 +17,7 @@
 #include "lib/base/fd.h"
 #include "linchpin/pin_file.h"
 #include "tests/device/fixture.h"
+#include "tests/device/truncation.h"
 #include "tests/testing/threads.h"
 
 namespace linchpin::testing {
@@ -156,17 +157,7 @@ TEST_F(OwnerOnDevice, ATruncationElsewhereProceedsWhenThePinsAreGone) {
   { EXPECT_TRUE(GetFor(owner, file.data(), kPage, kWrite).cached()) << "kept, being guarded"; }
   const Lease held = GetFor(owner, file.data(), 4 * kPage, kWrite);
   EXPECT_GT(PinnedBytes(), before);
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(60);
-    _exit(truncate(file.path().c_str(), 0) == 0 ? 0 : 1);
-  }
-  int status = -1;
-  EXPECT_TRUE(WaitFor("the truncation", [&] { return waitpid(child, &status, WNOHANG) == child; }));
-  EXPECT_EQ(PinnedBytes(), before) << "the file shrank under its pins";
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-  EXPECT_TRUE(held.revoked());
-  EXPECT_EQ(std::filesystem::file_size(file.path()), 0u);
+  ExpectTruncationAfterThePins(file.path(), held, before);
 }
 
 }  // namespace

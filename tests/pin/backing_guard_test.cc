@@ -30,8 +30,7 @@ namespace {
 using testing::Complaint;
 using testing::FakeClient;
 using ::testing::HasSubstr;
-using testing::Held;
-using testing::MakeFile;
+using testing::Owner;
 using testing::RunInChild;
 using testing::WaitFor;
 using Kind = BackingGuard::Kind;
@@ -154,7 +153,7 @@ TEST_F(BackingGuardTest, ATruncationElsewhereWaitsUntilThePinsAreGone) {
   const Fd fd = Open(O_RDONLY);
   auto guard = Guard(fd, Kind::kLease);
   if (guard == nullptr) GTEST_SKIP() << "no file leases in " << path_;
-  const Held held = MakeFile({.grace = absl::InfiniteDuration(), .guard = guard});
+  const Owner held = Owner({.grace = absl::InfiniteDuration(), .guard = guard});
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   EXPECT_TRUE(internal::PinFileCore::Of(*held.file)->Guards(guard->device(), guard->inode()));
@@ -178,7 +177,7 @@ TEST_F(BackingGuardTest, WithoutGraceATruncationElsewhereRevokesAtOnce) {
   const Fd fd = Open(O_RDONLY);
   auto guard = Guard(fd, Kind::kLease);
   if (guard == nullptr) GTEST_SKIP() << "no file leases in " << path_;
-  const Held held = MakeFile({.guard = guard});
+  const Owner held = Owner({.guard = guard});
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   Other other([this] { return truncate(path_.c_str(), 0) == 0; });
@@ -191,7 +190,7 @@ TEST_F(BackingGuardTest, TheSoleOpenerMayGuardWhatItWrites) {
   const Fd fd = Open(O_RDWR);
   auto guard = Guard(fd, Kind::kLease);
   if (guard == nullptr) GTEST_SKIP() << "no file leases in " << path_;
-  const Held held = MakeFile({.guard = guard});
+  const Owner held = Owner({.guard = guard});
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   Other other([this] { return Open(O_RDONLY).valid(); });  // Reading is enough to break it.
@@ -270,7 +269,7 @@ TEST_F(BackingGuardTest, AGuardBelongsToOnePinFile) {
   const Fd fd = Open(O_RDONLY);
   auto guard = BackingGuard::Create(fd.get(), Kind::kNone);
   ASSERT_TRUE(guard.ok());
-  const Held held = MakeFile({.guard = *guard});
+  const Owner held = Owner({.guard = *guard});
   EXPECT_EQ(held.file->guard(), *guard);
   const auto refused = PinFile::Create({.guard = *guard});
   EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status().ToString();
@@ -280,7 +279,7 @@ TEST_F(BackingGuardTest, WithoutAGuardATruncationIsNeitherStoppedNorHeard) {
   const Fd fd = Open(O_RDONLY);
   auto guard = BackingGuard::Create(fd.get(), Kind::kNone);
   ASSERT_TRUE(guard.ok());
-  const Held held = MakeFile({.guard = *guard});
+  const Owner held = Owner({.guard = *guard});
   EXPECT_EQ(truncate(path_.c_str(), 0), 0);
   EXPECT_TRUE((*guard)->holds());
   EXPECT_TRUE(held.file->alive());
@@ -301,7 +300,7 @@ TEST_F(BackingGuardTest, NoSignalHandlerOfTheApplicationIsRun) {
   {
     const Fd fd = Open(O_RDONLY);
     auto guard = Guard(fd, Kind::kLease);
-    const Held held = guard == nullptr ? Held() : MakeFile({.guard = guard});
+    const Owner held = guard == nullptr ? Owner() : Owner({.guard = guard});
     if (guard != nullptr) {
       Other other([this] { return truncate(path_.c_str(), 0) == 0; });
       EXPECT_TRUE(WaitFor("truncation to truncated", [&] { return other.HasEnded(); }));

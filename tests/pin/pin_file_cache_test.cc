@@ -13,11 +13,10 @@
 namespace linchpin {
 namespace {
 
-using testing::Held;
 using testing::kPage;
 using testing::LoopbackTest;
-using testing::MakeFile;
 using testing::Mapped;
+using testing::Owner;
 using testing::PinnedBytes;
 using testing::WaitFor;
 
@@ -53,10 +52,10 @@ TEST_F(PinFileCache, TwoThousandFilesEndAtOnceAndTakeTheirLeasesAlong) {
   ASSERT_TRUE(cache.ok()) << cache.status();
   const Mapped memory(kPage * 2 * kFiles);
   const std::uint64_t before = PinnedBytes();
-  std::vector<Held> files;
+  std::vector<Owner> files;
   std::vector<Lease> leases;
   for (int i = 0; i < kFiles; ++i) {
-    files.push_back(MakeFile());
+    files.push_back(Owner());
     for (const Access access : {Access::kLocalWrite, kRemoteWritable}) {
       const std::size_t page = leases.size();
       auto lease =
@@ -66,10 +65,10 @@ TEST_F(PinFileCache, TwoThousandFilesEndAtOnceAndTakeTheirLeasesAlong) {
     }
   }
   EXPECT_EQ(PinnedBytes(), before + memory.size());
-  for (Held& held : files) held.holder.Reset(-1);
+  for (Owner& held : files) held.holder.Reset(-1);
   EXPECT_TRUE(WaitFor("all revoked", [&] {
     return std::all_of(files.begin(), files.end(),
-                       [](const Held& held) { return held.file->revoked(); });
+                       [](const Owner& held) { return held.file->revoked(); });
   }));
   EXPECT_EQ(PinnedBytes(), before) << "revoked, and still pinned";
   for (const Lease& lease : leases) EXPECT_EQ(lease.state(), LeaseState::kRevoked);

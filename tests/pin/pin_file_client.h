@@ -1,5 +1,4 @@
-// FakeClient: has claims on pin files and does as it is told; says what it was told. MakeFile: a
-// pin file for it.
+// FakeClient: has claims on pin files and does as it is told; says what it was told.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,24 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "lib/base/fd.h"
 #include "lib/pin/pin_file_core.h"
 #include "linchpin/pin_file.h"
+#include "tests/testing/owner.h"
 
 namespace linchpin::testing {
-
-// A pin file that was made, and its holder.
-struct Held {
-  std::shared_ptr<PinFile> file;
-  Fd holder;
-};
-
-inline Held MakeFile(PinFileOptions options = {}) {
-  auto created = PinFile::Create(std::move(options));
-  EXPECT_TRUE(created.ok()) << created.status().ToString();
-  if (!created.ok()) return {};
-  return {std::move(created->file), Fd(created->holder_fd)};
-}
 
 // Ends its claims when it is told to revoke, unless told otherwise.
 class FakeClient final : public internal::PinFileClient {

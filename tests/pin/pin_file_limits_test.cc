@@ -23,8 +23,7 @@ namespace {
 using testing::AwaitSleepOfOtherThreads;
 using testing::Complaint;
 using testing::FakeClient;
-using testing::Held;
-using testing::MakeFile;
+using testing::Owner;
 using testing::RunInChild;
 using testing::SetLimit;
 using testing::WaitFor;
@@ -32,21 +31,21 @@ using testing::WaitFor;
 TEST(PinFileLimits, TwoThousandEndAtOnceAndOthersDoNot) {
   SetLimit(RLIMIT_NOFILE, 8192);
   constexpr int kFiles = 2000;
-  std::vector<Held> files;
+  std::vector<Owner> files;
   std::vector<std::unique_ptr<FakeClient>> clients;
-  const Held other = MakeFile();
+  const Owner other = Owner();
   FakeClient others;
   ASSERT_TRUE(others.Begin(*other.file).ok());
   for (int i = 0; i < kFiles; ++i) {
-    files.push_back(MakeFile({.grace = absl::Milliseconds(i % 50)}));
+    files.push_back(Owner({.grace = absl::Milliseconds(i % 50)}));
     ASSERT_NE(files.back().file, nullptr);
     clients.push_back(std::make_unique<FakeClient>());
     ASSERT_TRUE(clients.back()->Begin(*files.back().file).ok());
   }
-  for (Held& held : files) held.holder.Reset(-1);
+  for (Owner& held : files) held.holder.Reset(-1);
   EXPECT_TRUE(WaitFor("2,000 closed to 2,000 revoked", [&] {
     return std::all_of(files.begin(), files.end(),
-                       [](const Held& held) { return held.file->revoked(); });
+                       [](const Owner& held) { return held.file->revoked(); });
   }));
   EXPECT_TRUE(WaitFor("their claims ended", [&] {
     return std::all_of(clients.begin(), clients.end(),
@@ -58,7 +57,7 @@ TEST(PinFileLimits, TwoThousandEndAtOnceAndOthersDoNot) {
 }
 
 TEST(PinFileLimits, InAForkedChildItIsInertAndTheChildMayMakeItsOwn) {
-  Held held = MakeFile();
+  Owner held = Owner();
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   AwaitSleepOfOtherThreads();
@@ -70,7 +69,7 @@ TEST(PinFileLimits, InAForkedChildItIsInertAndTheChildMayMakeItsOwn) {
     client.EndAll();
     held.file.reset();
     held.holder.Reset(-1);
-    Held own = MakeFile();
+    Owner own = Owner();
     if (own.file == nullptr || !own.file->alive()) return "its own is not alive";
     FakeClient owns;
     if (!owns.Begin(*own.file).ok()) return "BeginClaim";
@@ -120,7 +119,7 @@ TEST(PinFileLimits, WithoutDescriptorsNothingIsMadeAndNothingIsLeftBehind) {
 TEST(PinFileLimits, WithoutADescriptorNothingIsAttachedOrGuarded) {
   AwaitSleepOfOtherThreads();
   EXPECT_EQ(RunInChild([]() -> Complaint {
-              const Held held = MakeFile();  // Something to attach to; and the watcher runs.
+              const Owner held = Owner();  // Something to attach to; and the watcher runs.
               const Fd memory(memfd_create("guarded", MFD_CLOEXEC | MFD_ALLOW_SEALING));
               const int lowest = dup(0);
               close(lowest);

@@ -22,11 +22,10 @@
 namespace linchpin {
 namespace {
 
-using testing::Held;
 using testing::kAllRights;
 using testing::LoopbackTest;
-using testing::MakeFile;
 using testing::Mapped;
+using testing::Owner;
 using testing::PinnedBytes;
 using testing::WaitFor;
 
@@ -122,7 +121,7 @@ class PinFileProcess : public LoopbackTest {
 };
 
 TEST_F(PinFileProcess, AHolderPassedToAProcessThatIsKilledIsClosed) {
-  Held held = MakeFile();
+  Owner held = Owner();
   Process other([&held, this] {
     held.holder.Reset(-1);  // What it inherited: it is to have only what it is sent.
     ours_.Reset(-1);
@@ -140,7 +139,7 @@ TEST_F(PinFileProcess, AHolderPassedToAProcessThatIsKilledIsClosed) {
 }
 
 TEST_F(PinFileProcess, AHolderInheritedOverExecIsClosedWithTheProgram) {
-  Held held = MakeFile();
+  Owner held = Owner();
   Fd inherited(dup(held.holder.get()));  // Not closed on exec.
   const pid_t child = fork();
   if (child == 0) {
@@ -162,7 +161,7 @@ TEST_F(PinFileProcess, AHolderInheritedOverExecIsClosedWithTheProgram) {
 }
 
 TEST_F(PinFileProcess, AnExecWithoutTheHolderClosesIt) {
-  Held held = MakeFile();
+  Owner held = Owner();
   const pid_t child = fork();
   if (child == 0) {
     dup2(theirs_.get(), STDIN_FILENO);
@@ -190,7 +189,7 @@ TEST_F(PinFileProcess, TheDeathOfASocketsPeerUnpins) {
 
 // The watcher's end of the holder, and an attached descriptor's copy, are the parent's business.
 TEST_F(PinFileProcess, AForkedChildThatLivesOnKeepsNothingAliveButAHolder) {
-  Held held = MakeFile();
+  Owner held = Owner();
   auto file = PinFile::Attach(ours_.get());
   ASSERT_TRUE(file.ok());
   const Process other([&held, this] {

@@ -25,8 +25,7 @@ namespace {
 using internal::PinFileClient;
 using internal::PinFileCore;
 using testing::FakeRegistrar;
-using testing::Held;
-using testing::MakeFile;
+using testing::Owner;
 
 // WaitFor without a line for each of hundreds of rounds.
 bool Comes(const std::function<bool()>& condition) {
@@ -74,7 +73,7 @@ class Mortal final : public PinFileClient {
 TEST(PinFileRace, AClientIsNotCalledAfterItsLastClaimEnded) {
   std::atomic<int> late{0};
   for (int round = 0; round < 300; ++round) {
-    const Held held = MakeFile();
+    const Owner held = Owner();
     const auto core = PinFileCore::Of(*held.file);
     const auto live = [&] {
       for (int i = 0; i < 20; ++i) {
@@ -95,7 +94,7 @@ TEST(PinFileRace, AClaimBeginsOrIsRefusedAndNoneIsForgotten) {
   std::atomic<int> begun{0};
   std::atomic<int> taken{0};
   for (int round = 0; round < 200; ++round) {
-    Held held = MakeFile();
+    Owner held = Owner();
     std::vector<std::unique_ptr<testing::FakeClient>> clients;
     for (int i = 0; i < 8; ++i) clients.push_back(std::make_unique<testing::FakeClient>());
     const auto begin = [&](int first) {
@@ -124,7 +123,7 @@ TEST(PinFileRace, APinIsTakenDownOnce) {
   request.range.start = reinterpret_cast<std::uintptr_t>(page);
   request.range.end = request.range.start + 4096;
   for (int round = 0; round < 300; ++round) {
-    Held held = MakeFile();
+    Owner held = Owner();
     request.file = held.file;
     auto pin = PinVaddr(registrar, request);
     ASSERT_TRUE(pin.ok()) << pin.status().ToString();
@@ -153,7 +152,7 @@ TEST(PinFileRace, APinThatIsBeingMadeIsGivenOrTakenDown) {
   request.range.start = reinterpret_cast<std::uintptr_t>(page);
   request.range.end = request.range.start + 4096;
   for (int round = 0; round < 300; ++round) {
-    Held held = MakeFile();
+    Owner held = Owner();
     request.file = held.file;
     VaddrPin made;
     Together({[&] {
@@ -173,7 +172,7 @@ TEST(PinFileRace, APinThatIsBeingMadeIsGivenOrTakenDown) {
 // P5. The PinFile is destroyed against the end of its holder and of its last claim.
 TEST(PinFileRace, AFileThatIsDestroyedWhileItEndsEndsOnce) {
   for (int round = 0; round < 300; ++round) {
-    Held held = MakeFile();
+    Owner held = Owner();
     const std::weak_ptr<PinFileCore> core = PinFileCore::Of(*held.file);
     auto client = std::make_unique<testing::FakeClient>();
     client->on_revoke = [](const PinFileCore&) {};

@@ -22,10 +22,9 @@ namespace {
 using testing::FakeClient;
 using testing::FakeRegistrar;
 using ::testing::HasSubstr;
-using testing::Held;
 using testing::kPage;
 using testing::LoopbackTest;
-using testing::MakeFile;
+using testing::Owner;
 
 // A shared writable mapping of a file on a file system that writes its pages back, if the folder
 // for temporary files is on one.
@@ -58,7 +57,7 @@ class FileMapping final {
 };
 
 TEST(PinFileSync, WithNothingDirtyThereIsNothingToDo) {
-  const Held held = MakeFile();
+  const Owner held = Owner();
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   EXPECT_TRUE(held.file->Sync().ok());
@@ -70,7 +69,7 @@ TEST(PinFileSync, WithNothingDirtyThereIsNothingToDo) {
 
 TEST(PinFileSync, WhatIsHeldIsNamedAndTheRestIsWritten) {
   const FileMapping file;
-  const Held held = MakeFile({.name = "store"});
+  const Owner held = Owner({.name = "store"});
   FakeClient client;
   const Range range = file.range();
   client.dirty_on_sync = {{range.start + 10, range.start + 20}};
@@ -86,7 +85,7 @@ TEST(PinFileSync, WhatIsHeldIsNamedAndTheRestIsWritten) {
 
 TEST(PinFileSync, ADirtyPinIsSyncedOnceItHasEnded) {
   const FileMapping file;
-  const Held held = MakeFile();
+  const Owner held = Owner();
   auto registrar = std::make_shared<FakeRegistrar>();
   PinRequest request;
   request.range = file.range();
@@ -103,7 +102,7 @@ TEST(PinFileSync, ADirtyPinIsSyncedOnceItHasEnded) {
 
 TEST(PinFileSync, ARevokedPinLeavesItsDirtyRangesToSync) {
   FileMapping file;
-  const Held held = MakeFile();
+  const Owner held = Owner();
   PinRequest request;
   request.range = file.range();
   request.rights = Access::kLocalWrite;
@@ -123,7 +122,7 @@ TEST(PinFileSync, AGuardSyncsWhatIsNotMappedAnyMore) {
   FileMapping file;
   auto guard = BackingGuard::Create(file.fd(), BackingGuard::Kind::kNone);
   ASSERT_TRUE(guard.ok()) << guard.status().ToString();
-  const Held held = MakeFile({.guard = *guard});
+  const Owner held = Owner({.guard = *guard});
   FakeClient client;
   client.dirty_on_sync = {file.range()};
   ASSERT_TRUE(client.Begin(*held.file).ok());
@@ -138,7 +137,7 @@ class PinFileSyncDevice : public LoopbackTest {};
 // answers EOPNOTSUPP; newer kernels give them to nobody (EFAULT), and the rules say why.
 TEST_F(PinFileSyncDevice, WhatADeviceWroteToASharedFileReachesItOrThePinIsRefused) {
   const FileMapping file;
-  const Held held = MakeFile();
+  const Owner held = Owner();
   PinRequest request;
   request.range = file.range();
   request.rights = testing::kAllRights;

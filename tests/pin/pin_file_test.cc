@@ -22,8 +22,7 @@ namespace {
 
 using testing::FakeClient;
 using ::testing::HasSubstr;
-using testing::Held;
-using testing::MakeFile;
+using testing::Owner;
 using testing::WaitFor;
 
 std::string Message(const absl::Status& status) {
@@ -31,7 +30,7 @@ std::string Message(const absl::Status& status) {
 }
 
 TEST(PinFile, IsAliveAndGivesClaimsWhileItsHolderIsOpen) {
-  const Held held = MakeFile({.name = "buffers"});
+  const Owner held = Owner({.name = "buffers"});
   FakeClient client;
   EXPECT_TRUE(held.file->alive());
   EXPECT_FALSE(held.file->revoked());
@@ -45,19 +44,19 @@ TEST(PinFile, IsAliveAndGivesClaimsWhileItsHolderIsOpen) {
 }
 
 TEST(PinFile, TheHolderIsClosedOnExec) {
-  const Held held = MakeFile();
+  const Owner held = Owner();
   EXPECT_EQ(fcntl(held.holder.get(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 }
 
 TEST(PinFile, HasAnIdOfItsOwnAndANameThatIsCut) {
-  const Held one = MakeFile({.name = std::string(100, 'x')});
-  const Held other = MakeFile();
+  const Owner one = Owner({.name = std::string(100, 'x')});
+  const Owner other = Owner();
   EXPECT_NE(one.file->id(), other.file->id());
   EXPECT_EQ(one.file->name(), std::string(63, 'x'));
 }
 
 TEST(PinFile, IsRevokedWhenTheLastCopyOfItsHolderIsClosed) {
-  Held held = MakeFile({.name = "buffers"});
+  Owner held = Owner({.name = "buffers"});
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   Fd copy(dup(held.holder.get()));
@@ -75,7 +74,7 @@ TEST(PinFile, IsRevokedWhenTheLastCopyOfItsHolderIsClosed) {
 
 TEST(PinFile, IsRevokedWhenAHolderShutsItDown) {
   for (const int how : {SHUT_WR, SHUT_RDWR}) {
-    const Held held = MakeFile();
+    const Owner held = Owner();
     const Fd copy(dup(held.holder.get()));
     shutdown(copy.get(), how);
     EXPECT_TRUE(WaitFor("shut down to revoked", [&] { return held.file->revoked(); }));
@@ -83,7 +82,7 @@ TEST(PinFile, IsRevokedWhenAHolderShutsItDown) {
 }
 
 TEST(PinFile, AHolderThatOnlyStopsReadingIsStillThere) {
-  Held held = MakeFile();
+  Owner held = Owner();
   shutdown(held.holder.get(), SHUT_RD);
   FakeClient client;
   EXPECT_TRUE(client.Begin(*held.file).ok());
@@ -93,7 +92,7 @@ TEST(PinFile, AHolderThatOnlyStopsReadingIsStillThere) {
 }
 
 TEST(PinFile, WhatIsSentToTheHolderIsThrownAway) {
-  Held held = MakeFile();
+  Owner held = Owner();
   const std::string text(1 << 20, 'x');  // More than a socket's buffer holds.
   for (std::size_t sent = 0; sent < text.size();) {
     const ssize_t count =
@@ -122,14 +121,14 @@ void SendDescriptor(int socket, int fd) {
 }
 
 TEST(PinFile, AHolderThatIsSentToItselfDoesNotKeepItAlive) {
-  Held held = MakeFile();
+  Owner held = Owner();
   SendDescriptor(held.holder.get(), held.holder.get());
   held.holder.Reset(-1);
   EXPECT_TRUE(WaitFor("sent and closed to revoked", [&] { return held.file->revoked(); }));
 }
 
 TEST(PinFile, ADescriptorThatIsSentIsClosed) {
-  const Held held = MakeFile();
+  const Owner held = Owner();
   std::array<int, 2> pipe_ends{};
   ASSERT_EQ(pipe2(pipe_ends.data(), O_CLOEXEC), 0);
   const Fd reader(pipe_ends[0]);
@@ -141,7 +140,7 @@ TEST(PinFile, ADescriptorThatIsSentIsClosed) {
 }
 
 TEST(PinFile, TheHolderHearsThatAllIsDeregistered) {
-  const Held held = MakeFile();
+  const Owner held = Owner();
   FakeClient client;
   std::atomic<bool> open_while_revoking = false;
   client.on_revoke = [&](const internal::PinFileCore&) {
@@ -157,7 +156,7 @@ TEST(PinFile, TheHolderHearsThatAllIsDeregistered) {
 }
 
 TEST(PinFile, WithoutGraceRevokeTakesEverythingBeforeItReturns) {
-  const Held held = MakeFile();
+  const Owner held = Owner();
   FakeClient one;
   FakeClient other;
   ASSERT_TRUE(one.Begin(*held.file).ok());
@@ -171,7 +170,7 @@ TEST(PinFile, WithoutGraceRevokeTakesEverythingBeforeItReturns) {
 }
 
 TEST(PinFile, WithinTheGraceTimeNothingIsRevoked) {
-  Held held = MakeFile({.grace = absl::InfiniteDuration()});
+  Owner held = Owner({.grace = absl::InfiniteDuration()});
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   held.holder.Reset(-1);
@@ -185,7 +184,7 @@ TEST(PinFile, WithinTheGraceTimeNothingIsRevoked) {
 }
 
 TEST(PinFile, AfterTheGraceTimeWhatIsHeldIsRevoked) {
-  Held held = MakeFile({.grace = absl::Milliseconds(20)});
+  Owner held = Owner({.grace = absl::Milliseconds(20)});
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   held.holder.Reset(-1);
@@ -194,7 +193,7 @@ TEST(PinFile, AfterTheGraceTimeWhatIsHeldIsRevoked) {
 }
 
 TEST(PinFile, ALaterRevokeShortensTheGraceTime) {
-  Held held = MakeFile({.grace = absl::InfiniteDuration()});
+  Owner held = Owner({.grace = absl::InfiniteDuration()});
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   held.holder.Reset(-1);
@@ -204,7 +203,7 @@ TEST(PinFile, ALaterRevokeShortensTheGraceTime) {
 }
 
 TEST(PinFile, RevokeSaysWhenSomethingIsNotDeregisteredInTime) {
-  const Held held = MakeFile();
+  const Owner held = Owner();
   FakeClient client;
   client.on_revoke = [](const internal::PinFileCore&) {};  // A device that takes its time.
   ASSERT_TRUE(client.Begin(*held.file).ok());
@@ -218,7 +217,7 @@ TEST(PinFile, RevokeSaysWhenSomethingIsNotDeregisteredInTime) {
 }
 
 TEST(PinFile, AClosedOneKeepsNoDescriptor) {
-  const Held held = MakeFile();
+  const Owner held = Owner();
   EXPECT_TRUE(held.file->Close().ok());
   char byte = 0;
   EXPECT_EQ(recv(held.holder.get(), &byte, 1, 0), 0);
@@ -227,7 +226,7 @@ TEST(PinFile, AClosedOneKeepsNoDescriptor) {
 }
 
 TEST(PinFile, OneThatItsUserDestroysGoesOnWhileSomethingIsPinned) {
-  Held held = MakeFile();
+  Owner held = Owner();
   FakeClient client;
   ASSERT_TRUE(client.Begin(*held.file).ok());
   held.file.reset();
@@ -240,7 +239,7 @@ TEST(PinFile, OneThatItsUserDestroysGoesOnWhileSomethingIsPinned) {
 }
 
 TEST(PinFile, OneThatItsUserDestroysWithNothingPinnedLetsItsHolderKnow) {
-  Held held = MakeFile();
+  Owner held = Owner();
   held.file.reset();
   char byte = 0;
   EXPECT_EQ(recv(held.holder.get(), &byte, 1, 0), 0);
@@ -248,7 +247,7 @@ TEST(PinFile, OneThatItsUserDestroysWithNothingPinnedLetsItsHolderKnow) {
 
 TEST(PinFile, AClientMayEndBetweenItsLastClaimAndTheNextCall) {
   // The race is in tests/pin/pin_file_race_test.cc; this is its simplest order.
-  const Held held = MakeFile();
+  const Owner held = Owner();
   auto client = std::make_unique<FakeClient>();
   ASSERT_TRUE(client->Begin(*held.file).ok());
   client->EndAll();

@@ -27,12 +27,11 @@ namespace {
 using testing::Complaint;
 using testing::FakeRegistrar;
 using ::testing::HasSubstr;
-using testing::Held;
 using testing::kAllRights;
 using testing::kPage;
 using testing::LoopbackTest;
-using testing::MakeFile;
 using testing::Mapped;
+using testing::Owner;
 using testing::PinnedBytes;
 using testing::RunInChild;
 using testing::WaitFor;
@@ -86,7 +85,7 @@ TEST_F(VaddrPinTest, PinsExactlyItsRangeUntilItsLastReferenceGoes) {
 
 TEST_F(VaddrPinTest, TheKeyDiesWhenTheLastHolderOfItsFileIsClosed) {
   const Mapped memory(8 * kPage);
-  Held held = MakeFile();
+  Owner held = Owner();
   const VaddrPin pin = Pin(RequestOf(memory, held.file));
   ASSERT_TRUE(pin);
   EXPECT_EQ(WriteTo(pin), Completion::kSuccess);
@@ -98,8 +97,8 @@ TEST_F(VaddrPinTest, TheKeyDiesWhenTheLastHolderOfItsFileIsClosed) {
 
 TEST_F(VaddrPinTest, OfTwoFilesOnOneRangeTheEndOfOneNeitherHurtsNorKeepsTheOther) {
   const Mapped memory(8 * kPage);
-  Held one = MakeFile();
-  Held other = MakeFile();
+  Owner one = Owner();
+  Owner other = Owner();
   const VaddrPin ones = Pin(RequestOf(memory, one.file));
   const VaddrPin others = Pin(RequestOf(memory, other.file));
   ASSERT_TRUE(ones && others);
@@ -113,7 +112,7 @@ TEST_F(VaddrPinTest, OfTwoFilesOnOneRangeTheEndOfOneNeitherHurtsNorKeepsTheOther
 
 TEST_F(VaddrPinTest, NothingIsPinnedForAFileThatHasEnded) {
   const Mapped memory(kPage);
-  const Held held = MakeFile();
+  const Owner held = Owner();
   ASSERT_TRUE(held.file->Close().ok());
   const auto refused = PinVaddr(device_, RequestOf(memory, held.file));
   EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status().ToString();
@@ -123,7 +122,7 @@ TEST_F(VaddrPinTest, NothingIsPinnedForAFileThatHasEnded) {
 
 TEST_F(VaddrPinTest, AfterTheFileEndedAReleaseLeavesNothingToRevoke) {
   const Mapped memory(kPage);
-  Held held = MakeFile({.grace = absl::InfiniteDuration()});
+  Owner held = Owner({.grace = absl::InfiniteDuration()});
   VaddrPin pin = Pin(RequestOf(memory, held.file));
   held.holder.Reset(-1);
   ASSERT_TRUE(WaitFor("closed to closing", [&] { return !held.file->alive(); }));
@@ -189,7 +188,7 @@ TEST_F(VaddrPinTest, OnDemandIsAskedOfTheDeviceAsARight) {
 
 TEST_F(VaddrPinTest, AFrameOnlyPinRegistersNothingAndEndsWithItsFile) {
   const Mapped memory(kPage);
-  const Held held = MakeFile();
+  const Owner held = Owner();
   PinRequest request = RequestOf(memory, held.file);
   request.kind = PinKind::kFrameOnly;
   request.rights = Access::kLocalRead;
@@ -213,7 +212,7 @@ TEST_F(VaddrPinTest, OverTheLockedMemoryLimitNothingIsPinnedAndTheFileGoesOn) {
               if (!device.ok()) return "";  // SetUp has said that io_uring is there.
               const Mapped large(4 << 20);
               const Mapped small(kPage);
-              const Held held = MakeFile();
+              const Owner held = Owner();
               const auto refused = PinVaddr(*device, RequestOf(large, held.file));
               if (!absl::IsResourceExhausted(refused.status())) return refused.status().ToString();
               if (refused.status().message().find("MEMLOCK") == absl::string_view::npos) {
@@ -229,7 +228,7 @@ TEST_F(VaddrPinTest, OverTheLockedMemoryLimitNothingIsPinnedAndTheFileGoesOn) {
 
 TEST_F(VaddrPinTest, APinThatIsRevokedWhileItIsMadeIsNotGiven) {
   const Mapped memory(kPage);
-  const Held held = MakeFile();
+  const Owner held = Owner();
   auto fake = std::make_shared<FakeRegistrar>();
   fake->OnRegister([&](Range, Access) {
     EXPECT_TRUE(absl::IsDeadlineExceeded(held.file->Revoke(absl::ZeroDuration())));
@@ -243,7 +242,7 @@ TEST_F(VaddrPinTest, APinThatIsRevokedWhileItIsMadeIsNotGiven) {
 
 TEST_F(VaddrPinTest, AFailedDeregistrationStillEndsTheClaim) {
   const Mapped memory(kPage);
-  const Held held = MakeFile();
+  const Owner held = Owner();
   auto fake = std::make_shared<FakeRegistrar>();
   fake->FailDeregistrations(1);
   const auto pin = PinVaddr(fake, RequestOf(memory, held.file));
@@ -253,7 +252,7 @@ TEST_F(VaddrPinTest, AFailedDeregistrationStillEndsTheClaim) {
 
 TEST_F(VaddrPinTest, InAForkedChildAPinIsInert) {
   const Mapped memory(kPage);
-  const Held held = MakeFile();
+  const Owner held = Owner();
   VaddrPin pin = Pin(RequestOf(memory, held.file));
   EXPECT_EQ(RunInChild([&]() -> Complaint {
               VaddrPin other = pin.Ref();

@@ -11,6 +11,7 @@
 #include "apps/linchpin/printable.h"
 #include "apps/linchpin/quantity.h"
 #include "apps/linchpin/refresh.h"
+#include "lib/pin/ledger_format.h"
 #include "nlohmann/json.hpp"
 
 namespace linchpin {
@@ -210,7 +211,7 @@ std::string FileName(const ListedPin& pin) {
 }
 
 std::string ToText(const Survey& survey, JoinBy by, const std::vector<PinGroup>& groups) {
-  const std::uint64_t now_ns = LedgerNowNs();
+  const std::uint64_t now_ns = internal::LedgerNowNs();
   std::string text;
   for (const PinGroup& group : groups) text += GroupText(group, by, now_ns);
   if (groups.empty()) text += "no pins\n\n";
@@ -224,7 +225,7 @@ std::string ToText(const Survey& survey, JoinBy by, const std::vector<PinGroup>&
 }
 
 std::string ToJson(const Survey& survey, JoinBy by, const std::vector<PinGroup>& groups) {
-  const std::uint64_t now_ns = LedgerNowNs();
+  const std::uint64_t now_ns = internal::LedgerNowNs();
   const char* const joined = by == JoinBy::kFile ? "files" : "by_process";
   Json json = {{joined, Json::array()}, {"processes", Json::array()}, {"others", Json::array()}};
   for (const PinGroup& group : groups) json[joined].push_back(GroupJson(group, by, now_ns));
