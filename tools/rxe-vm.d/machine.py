@@ -24,6 +24,11 @@ from streams import Event, OutputRelay, closed_output_status, read_lines
 
 QEMU = "qemu-system-x86_64"
 
+# The bus has 32 slots, and the machine itself needs some. By default the engine cuts addresses to 28
+# bits without a word; with this mask it reaches all the memory that a guest can have.
+MAX_EDU_ENGINES = 24
+EDU_DEVICE = "edu,dma_mask=0xffffffffff"
+
 KERNEL_PARAMETERS = (
     "console=ttyS0", "earlyprintk=ttyS0", "loglevel=6", "rdinit=/init",
     # With -no-reboot the end of QEMU, at once: an oops fails the run without waiting for more.
@@ -52,6 +57,7 @@ class Size:
 
     memory_mib: int
     cpus: int
+    edu_engines: int
     timeout_s: float
 
 
@@ -199,6 +205,7 @@ def _command(
         "-chardev", f"socket,id=log,fd={log}", "-serial", "chardev:log",
         "-device", "virtio-serial-pci",
     ]
+    command += ["-device", EDU_DEVICE] * size.edu_engines
     for number, (name, fd) in enumerate((("control", control), ("out", stdout), ("err", stderr))):
         command += ["-chardev", f"socket,id={name},fd={fd}",
                     "-device", f"virtserialport,chardev={name},name={name},nr={number + 1}"]
