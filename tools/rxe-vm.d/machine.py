@@ -24,8 +24,8 @@ from streams import Event, OutputRelay, closed_output_status, read_lines
 
 QEMU = "qemu-system-x86_64"
 
-# The bus has 32 slots, and the machine itself needs some. By default the engine cuts addresses to 28
-# bits without a word; with this mask it reaches all the memory that a guest can have.
+# The bus has 32 slots, and the machine itself needs some. By default the engine cuts addresses to
+# 28 bits without a word; with this mask it reaches all the memory that a guest can have.
 MAX_EDU_ENGINES = 24
 EDU_DEVICE = "edu,dma_mask=0xffffffffff"
 
