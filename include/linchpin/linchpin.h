@@ -7,6 +7,7 @@
 #include "linchpin/explain.h"    // IWYU pragma: export
 #include "linchpin/loopback.h"   // IWYU pragma: export
 #include "linchpin/monitor.h"    // IWYU pragma: export
+#include "linchpin/phyr.h"       // IWYU pragma: export
 #include "linchpin/pin.h"        // IWYU pragma: export
 #include "linchpin/pin_file.h"   // IWYU pragma: export
 #include "linchpin/range.h"      // IWYU pragma: export
