@@ -5,8 +5,12 @@
 # The filters are GoogleTest's, a list of patterns joined by ":". What SERIAL matches runs alone,
 # because it reads or loads what the whole machine shares. What SOAK matches is long, labelled
 # "soak", and runs only in ./test --full.
+#
+# All run with auditing: each hit of a cache compares frames, where they can be read.
 find_package(GTest REQUIRED)
 include(GoogleTest)
+
+set(LINCHPIN_TEST_ENVIRONMENT LINCHPIN_AUDIT=all)
 
 # What a test may take, in seconds, when it says nothing; sanitizers multiply it.
 set(LINCHPIN_TEST_TIMEOUT 120)
@@ -56,7 +60,7 @@ endfunction()
 function(linchpin_discover name kind filter labels)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     NO_PRETTY_TYPES NO_PRETTY_VALUES TEST_LIST ${name}_${kind} TEST_FILTER "${filter}"
-    PROPERTIES ${ARGN})
+    PROPERTIES ENVIRONMENT ${LINCHPIN_TEST_ENVIRONMENT} ${ARGN})
   set(file ${CMAKE_CURRENT_BINARY_DIR}/${name}_${kind}_labels.cmake)
   set(tests "\${${name}_${kind}}")
   file(WRITE ${file} "if(${name}_${kind})

@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -41,6 +43,29 @@ enum class IdleRemote : std::uint8_t {
   kKeep,        // Peers are trusted: registrations with remote rights are kept when idle.
 };
 
+// Which pages of a request are looked at on each hit: whether the frames behind them are those that
+// were registered. For tests, and for programs that suspect a stale registration. Needs
+// CAP_SYS_ADMIN; without, one line is logged and nothing is compared. Costs a system call or two a
+// hit, see docs/performance.md, and 8 bytes for each registered page.
+enum class Audit : std::uint8_t {
+  kDefault,  // What the environment variable LINCHPIN_AUDIT says: none, ends or all. Unset: none.
+  kNone,
+  kEnds,  // The first and the last.
+  kAll,
+};
+
+// A hit that would have let the device reach a wrong page: the mapping changed, and the monitor did
+// not say so. What is on demand, or was not there when it was registered, is not compared; nor is
+// memory of a file whose page is not in the page table now.
+struct AuditFinding {
+  Range asked;                   // The request.
+  Range page;                    // Its first page whose frame differs.
+  std::uint64_t frame_then = 0;  // What the device reaches: the frame when it was registered.
+  std::uint64_t frame_now = 0;   // What is mapped. 0: nothing.
+  Range registered;              // What the registration covers.
+  std::string device;            // Registrar::name().
+};
+
 struct CacheOptions {
   Mode mode = Mode::kOn;
   Freshness freshness = Freshness::kStrict;
@@ -55,6 +80,11 @@ struct CacheOptions {
   // such a region that may lie outside the hull of the requests it was made for, from 0 to below 1.
   double max_union_waste = 0.5;
   std::shared_ptr<MemoryMonitor> monitor = nullptr;  // Null: MemoryMonitor::Shared().
+  Audit audit = Audit::kDefault;
+  // Called for each finding, on the thread that found it, with no lock held: it may use the cache.
+  // By then what is registered there serves no one any more, and the Acquire goes on as a miss. The
+  // first finding of a cache is logged besides.
+  std::function<void(const AuditFinding&)> on_audit = nullptr;
 };
 
 // A snapshot of a cache's counters; each is explained in docs/stats.md. Bytes are bytes registered.
@@ -80,6 +110,9 @@ struct CacheStats {
   std::uint64_t revocations = 0;    // Leases taken back although held, with their PinFile.
   std::uint64_t unwatched = 0;      // Registrations not kept, because nothing watches their memory.
   std::uint64_t reap_lag_us_max = 0;  // The longest that a dead region has waited for the reaper.
+  std::uint64_t audits = 0;           // Hits whose frames were compared.
+  std::uint64_t audit_findings = 0;   // Of these, wrong pages that the monitor had not told of.
+  std::uint64_t unaudited = 0;        // Registrations whose frames could not be read for it.
 };
 
 enum class LeaseState : std::uint8_t {
@@ -178,7 +211,8 @@ class RegistrationCache final {
   //   FailedPrecondition  the memory is not there or not with these rights (EFAULT); the cache is
   //                       closed; a forked child's copy of a cache
   //   ResourceExhausted   no room, although every idle region has been evicted
-  //   Aborted             the mapping changed during each of 4 registrations
+  //   Aborted             the mapping changed during each of 4 registrations, or an audit found it
+  //                       changed each time
   //   otherwise           what the registrar said
   absl::StatusOr<Lease> Acquire(const void* address, std::size_t length, Access access);
 
@@ -218,6 +252,15 @@ class RegistrationCache final {
   // Drain, and no Acquire works afterwards. Returns: FailedPrecondition, naming the holders, when
   // leases are still out after `timeout`; the cache then works on as before.
   absl::Status Close(absl::Duration timeout);
+
+  // The longest range that one lease can be for, in bytes.
+  std::uint64_t max_region_bytes() const;
+
+  // Where to cut `range`, if it must be acquired in pieces, so that no page is registered twice:
+  // how far one region serves it for `access` from its start on, or, if none does, where the first
+  // begins that would. range.end when that lies behind it, or there is none. A hint: regions come
+  // and go. Requires: a range that is not empty.
+  std::uintptr_t NextBorder(const Range& range, Access access) const;
 
   CacheStats stats() const;
 

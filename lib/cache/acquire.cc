@@ -47,10 +47,6 @@ void CacheCore::LookAfter(RegionId id) {
   changed_.NotifyAll();
 }
 
-RegionId CacheCore::TryAcquireStrict(std::uintptr_t start, std::size_t size, Access access) {
-  return TryAcquireAs<Freshness::kStrict>(start, size, access);
-}
-
 RegionId CacheCore::TryAcquireUncommon(std::uintptr_t start, std::size_t size, Access access,
                                        HitPath::Taken taken) {
   if (taken.outcome == HitPath::Outcome::kRefused) {
@@ -82,10 +78,17 @@ absl::StatusOr<Lease> CacheCore::AcquireChecked(const Request& request, Attempts
     attempts.landings = landings_;
   }
   if (found != nullptr) {
-    if (found->use.fast) {
-      hits_.hints().Set({request.range.start, request.range.start + 1}, found->id);
+    Lease lease = Audited(Lease(this, found->id, request.range));
+    if (lease) {
+      if (found->use.fast) {
+        hits_.hints().Set({request.range.start, request.range.start + 1}, found->id);
+      }
+      return lease;
     }
-    return Lease(this, found->id, request.range);
+    ++attempts.collisions;
+    attempts.landings = 0;
+    const NoAllocationLock lock(mutex_);
+    ++stats_.misses;
   }
   hits_.SettleForMiss();
   absl::StatusOr<Lease> lease = Miss(request, attempts);
@@ -98,12 +101,18 @@ absl::StatusOr<Lease> CacheCore::Miss(const Request& request, Attempts& attempts
     absl::StatusOr<Region*> region = Attempt(request, attempts);
     if (!region.ok()) return region.status();
     if (*region == nullptr) continue;
-    if ((*region)->use.fast) hits_.hints().Set((*region)->range, (*region)->id);
-    return Lease(this, (*region)->id, request.range);
+    Lease lease(this, (*region)->id, request.range);
+    if (*region != attempts.region) lease = Audited(std::move(lease));  // A hit after all.
+    if (lease) {
+      if ((*region)->use.fast) hits_.hints().Set((*region)->range, (*region)->id);
+      return lease;
+    }
+    ++attempts.collisions;
+    attempts.landings = 0;
   }
   return absl::AbortedError(absl::StrCat(
       "the mapping of ", request.range.ToString(), " changed during each of ", kMaxCollisions,
-      " registrations; do not unmap, remap or discard memory while acquiring it"));
+      " attempts; do not unmap, remap or discard memory while acquiring it"));
 }
 
 // The region that serves the request, if there is one and it may be handed out.

@@ -57,6 +57,15 @@ absl::StatusOr<std::vector<Lease>> CacheCore::AcquireMany(std::span<const Range>
       leases[left[at]] = Lease(this, found->id, requests[left[at]].range);
     }
   }
+  // What fails is told of by now, and no hit any more.
+  for (std::size_t i = 0; auditor_.on() && i < leases.size(); ++i) {
+    if (!leases[i]) continue;
+    leases[i] = Audited(std::move(leases[i]));
+    if (leases[i]) continue;
+    left.push_back(i);
+    const NoAllocationLock lock(mutex_);
+    ++stats_.misses;
+  }
   const auto misses = [&](std::size_t i) { return !leases[i]; };
   if (std::any_of(left.begin(), left.end(), misses)) hits_.SettleForMiss();
   for (const std::size_t i : left) {

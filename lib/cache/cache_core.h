@@ -1,6 +1,7 @@
 // CacheCore: the one object behind a RegistrationCache and its leases.
 //
 //   acquire.cc     hits, and the loop around misses; acquire_many.cc for many ranges at once
+//   audit.cc       whether a hit has the pages that it should
 //   miss.cc        one attempt to register: publish, watch, register, recheck
 //   land.cc        its end: Live, or buried
 //   invalidate.cc  what the monitor's reader calls
@@ -27,6 +28,7 @@
 #include "lib/base/everywhere.h"
 #include "lib/base/mutex.h"
 #include "lib/base/thread.h"
+#include "lib/cache/auditor.h"
 #include "lib/cache/hit_path.h"
 #include "lib/cache/region.h"
 #include "lib/cache/region_index.h"
@@ -91,7 +93,8 @@ struct Attempts {
   LedgerEntry listed = 0;             // Of what was registered last.
   std::uint64_t device = 0;           // Of the file behind the memory, and its inode.
   std::uint64_t inode = 0;
-  Region* region = nullptr;  // Being registered.
+  bool private_pages = false;  // Only the process itself can take the memory's pages away.
+  Region* region = nullptr;    // Being registered.
 };
 
 // For a forked child that uses its parent's cache.
@@ -107,8 +110,8 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
 
   // Returns: the region that the caller now has a lease on, or 0 if it must Acquire.
   RegionId TryAcquire(std::uintptr_t start, std::size_t size, Access access) {
-    if (hits_.strict()) [[unlikely]]
-      return TryAcquireStrict(start, size, access);
+    if (careful_) [[unlikely]]
+      return TryAcquireCarefully(start, size, access);
     return TryAcquireAs<Freshness::kSynchronised>(start, size, access);
   }
   void Release(RegionId id) noexcept {
@@ -126,6 +129,8 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   absl::Status Drain(Clock::time_point deadline);
   absl::Status Close(Clock::time_point deadline);
   CacheStats stats();
+  std::uint64_t max_region_bytes() const { return limits_.max_region_bytes; }
+  std::uintptr_t NextBorder(const Range& range, Access access);
 
   // For who holds a lease on the region.
   RegistrationKeys KeysOf(RegionId id, std::size_t device) const;
@@ -181,8 +186,6 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
       return taken.id;
     return TryAcquireUncommon(start, size, access, taken);
   }
-  // Not inlined: what is not strict pays one comparison for it.
-  RegionId TryAcquireStrict(std::uintptr_t start, std::size_t size, Access access);
   RegionId TryAcquireUncommon(std::uintptr_t start, std::size_t size, Access access,
                               HitPath::Taken taken);
   bool Finish(HitPath::Taken taken);
@@ -203,6 +206,15 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   void TakeLocked(Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountFailure();
   void ReleaseLocked(RegionId id) noexcept;
+
+  // audit.cc
+  // Not inlined: what is neither strict nor audited pays one comparison for both.
+  RegionId TryAcquireCarefully(std::uintptr_t start, std::size_t size, Access access);
+  Lease Audited(Lease lease);
+  bool TakeOutMissed(const Region& region, const Range& asked);
+  ExtrasChain FirstLink(const Registration& registration, const Attempts& attempts) const;
+  bool IsUnaudited(const Region& region) const;
+  static bool IsPinned(const Region& region) { return !Any(region.access & Access::kOnDemand); }
 
   // owned.cc
   absl::Status BeginOwned(const Request& request, Attempts& attempts);
@@ -284,6 +296,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   void GoLiveLocked(Region& region, bool alone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // invalidate.cc
+  void ChangedInLocked(const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ChangedLocked(Region& region, const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UnkeepLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountStaleLocked(const Region& region) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -350,7 +363,9 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   std::uint64_t max_regions_;     // Constant once the cache is made.
   std::uint64_t max_claims_ = 0;  // The same. What outlived_ may come to by claims.
 
+  Auditor auditor_;
   HitPath hits_;
+  const bool careful_;  // A hit is more than a look and a count: it is strict, or audited.
 
   // Protects everything below, and the regions' fields. The monitor's reader takes it, so its
   // holders do not allocate, free, map, log, wait on a system call, or call the registrar, the

@@ -90,6 +90,7 @@ std::uint32_t CacheCore::LeasesOnLocked(const Region& region) const {
 void CacheCore::CountFastLocked(CacheStats& stats) const {
   const Slab& slab = hits_.slab();
   stats.hits = stats.locked_hits;
+  stats.audits = auditor_.audits();
   hits_.columns().ForEach(
       [&](const Column& column) { stats.hits += column.hits.load(std::memory_order_relaxed); });
   for (RegionId id = 1; id < slab.end(); ++id) {

@@ -14,6 +14,10 @@ void CacheCore::Invalidate(const Range& range) {
 
 void CacheCore::OnChanged(Range range) {
   const NoAllocationLock lock(mutex_);
+  ChangedInLocked(range);
+}
+
+void CacheCore::ChangedInLocked(const Range& range) {
   told_.fetch_add(1, std::memory_order_relaxed);
   index_.ForEachOverlapping(range, [&](Region& region) {
     mutex_.AssertHeld();

@@ -10,11 +10,8 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
                                         const absl::Status& final_status) {
   Region& region = *attempts.region;
   std::string message(final_status.message());
-  ExtrasChain keys;
-  if (registration.ok() && registration->keys.size() > 1) {
-    keys = std::make_unique<RegionExtras>();
-    keys->other_keys.assign(registration->keys.begin() + 1, registration->keys.end());
-  }
+  ExtrasChain first;
+  if (registration.ok()) first = FirstLink(*registration, attempts);
   bool collided = false;
   {
     const NoAllocationLock lock(mutex_);
@@ -31,7 +28,8 @@ absl::StatusOr<Region*> CacheCore::Land(Attempts& attempts,
       ++stats_.registrations;
       KeepLocked(region, *registration);
       region.listed = attempts.listed;
-      region.extras = std::move(keys);
+      region.extras = std::move(first);
+      if (IsUnaudited(region)) ++stats_.unaudited;
       const bool owned = attempts.extras != nullptr && (region.use.guarded || region.use.exact);
       if (owned && (too_late || !collided)) OwnLocked(region, std::move(attempts.extras));
       if (too_late && attempts.own != nullptr) OwnLocked(region, std::move(attempts.own));

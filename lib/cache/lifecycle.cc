@@ -74,7 +74,9 @@ CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options,
           std::min(options_.max_regions != 0 ? options_.max_regions : limits_.max_regions / 4,
                    AffordableRegions(memory)),
           1)),
-      hits_(*monitor_, options_.freshness) {}
+      auditor_(options_.audit),
+      hits_(*monitor_, options_.freshness),
+      careful_(hits_.strict() || auditor_.on()) {}
 
 // Nothing is left by now but records of leaks.
 CacheCore::~CacheCore() ABSL_NO_THREAD_SAFETY_ANALYSIS {

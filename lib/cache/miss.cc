@@ -62,11 +62,13 @@ bool SameKind(Access a, Access b) {
 
 absl::StatusOr<Region*> CacheCore::Attempt(const Request& request, Attempts& attempts) {
   const std::uint64_t told = told_.load(std::memory_order_acquire);  // Before the look.
+  attempts.region = nullptr;
   if (request.file != nullptr && !request.file->alive()) return EndedError(request);
   const WatchedExtent extent = monitor_->Watch(request.range, attempts.look_again);
   attempts.guarded = IsGuarded(request, extent);
   attempts.device = extent.device;
   attempts.inode = extent.inode;
+  attempts.private_pages = extent.coverage == Coverage::kAll && extent.inode == 0;
   attempts.looked_again |= std::exchange(attempts.look_again, false);
   const Range pages = PagesOf(request, extent, limits_.max_region_bytes);
   bool flying = false;

@@ -32,6 +32,7 @@ CacheCore::Reaped CacheCore::DeregisterDead(Region& dead) {
   Reaped reaped;
   reaped.done = registrar_->Deregister(registration).ok();
   if (reaped.done) ledger_.Remove(dead.listed);
+  if (auditor_.on() && IsPinned(dead)) dead.extras->frames->EndPin();
   KeepDirty(dead.extras);
   if (!dead.revoked) {
     reaped.extras = std::move(dead.extras);  // Nobody has a lease that would ask for its keys.

@@ -1,5 +1,5 @@
 // RegionExtras: what few regions have, and so is kept apart from them: keys of more devices than
-// one, and a PinFile that they belong to.
+// one, the frames that an audit compares, and a PinFile that they belong to.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include "boost/intrusive/list_hook.hpp"
 
 #include "lib/pin/dirty_ranges.h"
+#include "lib/pin/frame_sample.h"
 #include "lib/pin/pin_file_core.h"
 #include "linchpin/registrar.h"
 
@@ -52,14 +53,18 @@ class FileClaim final {
   PinFileClient* client_ = nullptr;
 };
 
-// One link of what a region has besides: keys, or a file that it belongs to, never both. Keys come
-// first, and stay as long as the region. Guarded by the mutex of the cache, but that the keys may
-// be read by who holds a lease. Made and destroyed with no lock held, and out of `owned` by then.
+// One link of what a region has besides: keys and frames, or a file that it belongs to, never both.
+// Keys and frames come first, and stay as long as the region. Guarded by the mutex of the cache,
+// but that keys and frames may be read by who holds a lease. Made and destroyed with no lock held,
+// and out of `owned` by then.
 struct RegionExtras {
   using Hook = boost::intrusive::list_member_hook<
       boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
+  bool IsFirst() const { return !other_keys.empty() || frames != nullptr; }
+
   std::vector<RegistrationKeys> other_keys;  // Of devices from 1 on.
+  std::unique_ptr<FrameSample> frames;       // At the registration. Null: not audited.
 
   // Whose the region is:
   //   an exact region   its one lease's owner's
@@ -94,9 +99,9 @@ inline RegionExtras* OwnerIn(const ExtrasChain& chain) {
   return link;
 }
 
-// Adds a link, behind the keys if there are any.
+// Adds a link, behind keys and frames if there are any.
 inline void Attach(ExtrasChain& chain, ExtrasChain link) {
-  ExtrasChain& place = chain != nullptr && !chain->other_keys.empty() ? chain->next : chain;
+  ExtrasChain& place = chain != nullptr && chain->IsFirst() ? chain->next : chain;
   link->next = std::move(place);
   place = std::move(link);
 }

@@ -21,7 +21,7 @@ namespace linchpin::internal {
 
 inline constexpr const char* kLedgerName = "linchpin-pins";
 inline constexpr std::uint64_t kLedgerMagic = 0x736e'6970'2d6e'696c;  // "lin-pins", little-endian.
-inline constexpr std::uint32_t kLedgerVersion = 2;
+inline constexpr std::uint32_t kLedgerVersion = 3;
 
 inline constexpr int kStartTimeField = 22;  // Of /proc/PID/stat: LedgerHeader::start_time.
 
@@ -104,11 +104,14 @@ struct LedgerCacheRecord {
 
 // The names of CacheStats' fields, in their order, as docs/stats.md has them.
 inline constexpr std::array kLedgerCounterNames{
-    "hits",           "locked_hits", "misses",     "registrations",  "deregistrations",
-    "invalidations",  "evictions",   "retries",    "failures",       "regions",
-    "bytes",          "idle_bytes",  "held_bytes", "deferred_bytes", "leases",
-    "stale_regions",  "stale_bytes", "leaked",     "revocations",    "unwatched",
-    "reap_lag_us_max"};
+    "hits",          "locked_hits",     "misses",
+    "registrations", "deregistrations", "invalidations",
+    "evictions",     "retries",         "failures",
+    "regions",       "bytes",           "idle_bytes",
+    "held_bytes",    "deferred_bytes",  "leases",
+    "stale_regions", "stale_bytes",     "leaked",
+    "revocations",   "unwatched",       "reap_lag_us_max",
+    "audits",        "audit_findings",  "unaudited"};
 static_assert(kLedgerCounterNames.size() == kLedgerCounters,
               "CacheStats has other fields: change the names, and kLedgerVersion");
 static_assert(kLedgerCounters <= std::tuple_size_v<decltype(LedgerCacheRecord::counters)>);

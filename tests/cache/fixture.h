@@ -44,7 +44,10 @@ class CacheFixture : public ::testing::Test {
   }
 
   void TearDown() override {
-    if (cache_ != nullptr) cache_->CheckInvariantsForTest();
+    if (cache_ != nullptr) {
+      cache_->CheckInvariantsForTest();
+      EXPECT_EQ(cache_->stats().audit_findings, expected_findings_);
+    }
     cache_.reset();
     EXPECT_EQ(registrar_->registered_count(), 0u) << "something was never deregistered";
   }
@@ -56,6 +59,7 @@ class CacheFixture : public ::testing::Test {
   std::shared_ptr<FakeRegistrar> registrar_ = std::make_shared<FakeRegistrar>();
   std::shared_ptr<ManualMonitor> monitor_ = std::make_shared<ManualMonitor>();
   std::unique_ptr<RegistrationCache> cache_;
+  std::uint64_t expected_findings_ = 0;  // Of the last cache that was made.
 };
 
 }  // namespace linchpin::testing

@@ -180,9 +180,9 @@ TEST_F(Freshly, StrictNeverServesWhatAnotherThreadUnmapped) {
             0);
 }
 
-// So the window is real, and the test finds it.
+// So the window is real, and the test finds it. An audit would too.
 TEST_F(Freshly, SynchronisedCanServeWhatAnotherThreadUnmapped) {
-  Make(ReuseTime(), {.freshness = Freshness::kSynchronised});
+  Make(ReuseTime(), {.freshness = Freshness::kSynchronised, .audit = Audit::kNone});
   ReuseWindow window(*cache_, *delayed_);
   const int old = window.CountOld(
       kRounds, [&](const Lease& lease) { return lease.lkey() == window.old_lkey(); });
@@ -202,6 +202,7 @@ TEST_P(FreshBytes, AreWhatStrictMoves) {
   options.freshness = GetParam();
   options.max_idle_bytes = 1 << 20;
   options.monitor = monitor;
+  if (GetParam() == Freshness::kSynchronised) options.audit = Audit::kNone;  // It finds them.
   const auto cache = RegistrationCache::Create(*device, options);
   ASSERT_TRUE(cache.ok()) << cache.status();
   const Mapped arrived(kPage);

@@ -54,9 +54,11 @@ class ReuseWindow final {
   }
 
   bool Round(const IsOld& is_old) {
+    monitor_.BeginUnmapping();  // What the last round has left there.
     void* const mapped =
         mmap(at_, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (mapped != at_) std::abort();
+    monitor_.EndUnmapping(*Range::Of(at_, kPage));
     std::memset(at_, kOld, kPage);
     const auto old = cache_.Acquire(at_, kPage, Access::kLocalWrite);
     EXPECT_TRUE(old.ok()) << old.status();
