@@ -37,6 +37,9 @@ constexpr std::size_t kRegistersBytes = std::size_t{1} << 20;
 constexpr off_t kPciCommandAt = 4;
 constexpr std::uint16_t kPciBusMaster = 4;
 
+// How long the device lets every transfer take. It is asked only after that: each question stops
+// the whole machine for a moment.
+constexpr auto kTransferTime = std::chrono::milliseconds(100);
 constexpr auto kDeadline = std::chrono::seconds(30);
 
 std::string FirstWord(const std::filesystem::path& file) {
@@ -204,6 +207,7 @@ absl::Status EduEngine::Transfer(std::uint64_t source, std::uint64_t destination
   Write64(kCountAt, bytes);
   Write32(kCommandAt, command);
   ++transfers_;
+  std::this_thread::sleep_for(kTransferTime);
   if (AwaitIdle()) return absl::OkStatus();
   // The memory may be unpinned as soon as this returns: the engine must not reach it then.
   stopped_ = true;
@@ -243,6 +247,24 @@ absl::Status CopyThrough(EduEngine& engine, std::span<const BusRange> from,
       at += piece.bytes;
     }
     left -= round;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ForEachJob(std::span<const std::unique_ptr<EduEngine>> engines, std::size_t jobs,
+                        const std::function<absl::Status(EduEngine&, std::size_t)>& run) {
+  std::atomic<std::size_t> next = 0;
+  std::vector<absl::Status> results(jobs);  // Each written by one thread, and read when it is gone.
+  std::vector<std::thread> threads;
+  for (const auto& engine : engines) {
+    threads.emplace_back([&] {
+      for (std::size_t job = next++; job < jobs; job = next++) results[job] = run(*engine, job);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t job = 0; job < jobs; ++job) {
+    if (results[job].ok()) continue;
+    return {results[job].code(), absl::StrCat("job ", job, ": ", results[job].message())};
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -76,5 +77,10 @@ class EduEngine final {
 // Returns: OK; InvalidArgument when they have not; otherwise the first transfer's error.
 absl::Status CopyThrough(EduEngine& engine, std::span<const BusRange> from,
                          std::span<const BusRange> to);
+
+// Calls `run` for each number below `jobs`, on a thread for each engine, which it has to itself.
+// Returns: OK; otherwise the error of the lowest job that failed, naming it.
+absl::Status ForEachJob(std::span<const std::unique_ptr<EduEngine>> engines, std::size_t jobs,
+                        const std::function<absl::Status(EduEngine&, std::size_t)>& run);
 
 }  // namespace linchpin::testing

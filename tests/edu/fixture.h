@@ -1,11 +1,15 @@
 // A guest with engines and a device that pins: what each of these tests needs.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <random>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -74,7 +78,17 @@ class EduTest : public ::testing::Test {
 
 // Random bytes, so that no two places look alike.
 inline void Fill(std::span<std::byte> bytes, std::mt19937_64& random) {
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof(std::uint64_t)) {
+    const std::uint64_t word = random();
+    std::memcpy(bytes.data() + at, &word, std::min(sizeof word, bytes.size() - at));
+  }
+}
+
+// Where two pieces of memory of one length differ first; their length, where they do not.
+inline std::size_t FirstDifference(std::span<const std::byte> a, std::span<const std::byte> b) {
+  if (a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0) return a.size();
+  const auto end = a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
+  return static_cast<std::size_t>(std::mismatch(a.begin(), end, b.begin()).first - a.begin());
 }
 
 }  // namespace linchpin::testing

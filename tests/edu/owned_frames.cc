@@ -18,46 +18,56 @@ namespace {
 constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
 constexpr std::uint64_t kFrameMask = (std::uint64_t{1} << 55) - 1;
 
-absl::StatusOr<std::vector<std::uint64_t>> ReadWords(const char* path, std::uint64_t first,
-                                                     std::size_t count) {
-  const Fd file(open(path, O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return ErrnoToStatus(errno, path, "be root");
-  std::vector<std::uint64_t> words(count);
-  const std::size_t bytes = count * sizeof words[0];
-  const ssize_t got =
-      pread(file.get(), words.data(), bytes, static_cast<off_t>(first * sizeof words[0]));
-  if (got < 0) return ErrnoToStatus(errno, path, "be root");
-  if (static_cast<std::size_t>(got) != bytes) return absl::DataLossError(path);
-  return words;
-}
+// Files of 64-bit words, one a page.
+class WordFile final {
+ public:
+  explicit WordFile(const char* path) : path_(path), fd_(open(path, O_RDONLY | O_CLOEXEC)) {}
+
+  absl::Status Read(std::uint64_t first, std::span<std::uint64_t> words) const {
+    const ssize_t got = pread(fd_.get(), words.data(), words.size_bytes(),
+                              static_cast<off_t>(first * sizeof(std::uint64_t)));
+    if (got < 0) return ErrnoToStatus(errno, path_, "be root");
+    if (static_cast<std::size_t>(got) != words.size_bytes()) return absl::DataLossError(path_);
+    return absl::OkStatus();
+  }
+
+ private:
+  const char* path_;
+  Fd fd_;
+};
 
 }  // namespace
 
-absl::StatusOr<std::uint64_t> KernelPageFlags(std::uint64_t frame) {
-  const auto flags = ReadWords("/proc/kpageflags", frame, 1);
-  if (!flags.ok()) return flags.status();
-  return flags->front();
+absl::StatusOr<std::vector<std::uint64_t>> KernelPageFlags(std::span<const std::uint64_t> frames) {
+  const WordFile file("/proc/kpageflags");
+  std::vector<std::uint64_t> flags(frames.size());
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    if (absl::Status status = file.Read(frames[i], {&flags[i], 1}); !status.ok()) return status;
+  }
+  return flags;
 }
 
 absl::StatusOr<std::vector<std::uint64_t>> OwnedFrames::Add(Range pinned) {
   const std::uint64_t first = pinned.start / kPage;
-  auto frames = ReadWords("/proc/self/pagemap", first, (pinned.end - 1) / kPage - first + 1);
-  if (!frames.ok()) return frames.status();
-  for (std::uint64_t& frame : *frames) {
+  std::vector<std::uint64_t> frames((pinned.end - 1) / kPage - first + 1);
+  if (absl::Status status = WordFile("/proc/self/pagemap").Read(first, frames); !status.ok()) {
+    return status;
+  }
+  for (std::uint64_t& frame : frames) {
     const bool present = (frame & kPresent) != 0;
     frame &= kFrameMask;
-    if (!present || frame == 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(pinned.ToString(), ": a page is not there, or its frame is hidden"));
-    }
-    const auto flags = KernelPageFlags(frame);
-    if (!flags.ok()) return flags.status();
-    if ((*flags & kFlagZeroPage) != 0) {
-      return absl::FailedPreconditionError(absl::StrCat(pinned.ToString(), ": has the zero page"));
-    }
+    if (present && frame != 0) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(pinned.ToString(), ": a page is not there, or its frame is hidden"));
+  }
+  const auto flags = KernelPageFlags(frames);
+  if (!flags.ok()) return flags.status();
+  for (const std::uint64_t each : *flags) {
+    if ((each & kFlagZeroPage) == 0) continue;
+    return absl::FailedPreconditionError(absl::StrCat(pinned.ToString(), ": has the zero page"));
   }
   const MutexLock lock(mutex_);
-  for (const std::uint64_t frame : *frames) ++frames_[frame];
+  for (const std::uint64_t frame : frames) ++frames_[frame];
   return frames;
 }
 
@@ -77,6 +87,11 @@ bool OwnedFrames::Contain(BusRange range) const {
     if (!frames_.contains(frame)) return false;
   }
   return true;
+}
+
+std::uint64_t OwnedRange::BusAddress(std::size_t offset) const {
+  const std::size_t at = pinned_.start % kPage + offset;
+  return (*frames_)[at / kPage] * kPage + at % kPage;
 }
 
 }  // namespace linchpin::testing

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,8 +28,8 @@ inline constexpr std::uint64_t kFlagHugetlb = std::uint64_t{1} << 17;
 inline constexpr std::uint64_t kFlagTransparentHuge = std::uint64_t{1} << 22;
 inline constexpr std::uint64_t kFlagZeroPage = std::uint64_t{1} << 24;
 
-// Returns: what the kernel says of the page; otherwise why it cannot be asked.
-absl::StatusOr<std::uint64_t> KernelPageFlags(std::uint64_t frame);
+// Returns: what the kernel says of each of the pages; otherwise why it cannot be asked.
+absl::StatusOr<std::vector<std::uint64_t>> KernelPageFlags(std::span<const std::uint64_t> frames);
 
 // The page frames of memory that the test has pinned. Looked up in the page map frame by frame, not
 // through the lists that are under test: a list that is wrong is refused, and nobody is harmed.
@@ -48,6 +49,29 @@ class OwnedFrames final {
  private:
   mutable Mutex mutex_;
   std::map<std::uint64_t, int> frames_ ABSL_GUARDED_BY(mutex_);  // How often each was added.
+};
+
+// The frames behind a range, owned for as long as this lives. Requires: as OwnedFrames::Add.
+class OwnedRange final {
+ public:
+  OwnedRange(OwnedFrames& owned, Range pinned)
+      : owned_(owned), pinned_(pinned), frames_(owned.Add(pinned)) {}
+  ~OwnedRange() {
+    if (frames_.ok()) owned_.Remove(*frames_);
+  }
+  OwnedRange(const OwnedRange&) = delete;
+  OwnedRange& operator=(const OwnedRange&) = delete;
+
+  const absl::Status& status() const { return frames_.status(); }
+  // Of each page. Requires: status() is OK, here and below.
+  const std::vector<std::uint64_t>& frames() const { return *frames_; }
+  // Where byte `offset` of the range is.
+  std::uint64_t BusAddress(std::size_t offset) const;
+
+ private:
+  OwnedFrames& owned_;
+  const Range pinned_;
+  const absl::StatusOr<std::vector<std::uint64_t>> frames_;
 };
 
 }  // namespace linchpin::testing

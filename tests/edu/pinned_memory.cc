@@ -64,20 +64,16 @@ Range PageMemory::range(std::size_t offset, std::size_t length) const {
   return {start, start + length};
 }
 
-absl::Status PageMemory::CheckKind() const {
-  OwnedFrames looked_up;
-  const auto frames = looked_up.Add(range());
-  if (!frames.ok()) return frames.status();
-  for (const std::uint64_t frame : *frames) {
-    const auto flags = KernelPageFlags(frame);
-    if (!flags.ok()) return flags.status();
-    const std::uint64_t expected = kind_ == PageKind::kHugetlb           ? kFlagHugetlb
-                                   : kind_ == PageKind::kTransparentHuge ? kFlagTransparentHuge
-                                                                         : 0;
-    if ((*flags & (kFlagHugetlb | kFlagTransparentHuge)) != expected) {
-      return absl::UnavailableError(absl::StrCat("frame ", frame, " is none of ", ToString(kind_),
-                                                 ", its flags are 0x", absl::Hex(*flags)));
-    }
+absl::Status PageMemory::CheckKind(std::span<const std::uint64_t> frames) const {
+  const std::uint64_t expected = kind_ == PageKind::kHugetlb           ? kFlagHugetlb
+                                 : kind_ == PageKind::kTransparentHuge ? kFlagTransparentHuge
+                                                                       : 0;
+  const auto flags = KernelPageFlags(frames);
+  if (!flags.ok()) return flags.status();
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    if (((*flags)[i] & (kFlagHugetlb | kFlagTransparentHuge)) == expected) continue;
+    return absl::UnavailableError(absl::StrCat("frame ", frames[i], " is none of ", ToString(kind_),
+                                               ", its flags are 0x", absl::Hex((*flags)[i])));
   }
   return absl::OkStatus();
 }
@@ -87,14 +83,9 @@ absl::StatusOr<std::unique_ptr<PinnedRange>> PinnedRange::Make(Range range,
                                                                OwnedFrames& owned) {
   auto pin = PinVaddr(std::move(registrar), {.range = range, .rights = Access::kLocalWrite});
   if (!pin.ok()) return pin.status();
-  auto frames = owned.Add(range);
-  if (!frames.ok()) return frames.status();
-  return std::unique_ptr<PinnedRange>(new PinnedRange(*std::move(pin), *std::move(frames), owned));
-}
-
-std::uint64_t PinnedRange::BusAddress(std::size_t offset) const {
-  const std::size_t at = pin_.range().start % kPage + offset;
-  return frames_[at / kPage] * kPage + at % kPage;
+  auto pinned = std::unique_ptr<PinnedRange>(new PinnedRange(*std::move(pin), owned));
+  if (!pinned->frames_.status().ok()) return pinned->frames_.status();
+  return pinned;
 }
 
 }  // namespace linchpin::testing

@@ -7,6 +7,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -40,8 +41,9 @@ class PageMemory final {
   Range range(std::size_t offset, std::size_t length) const;
   Range range() const { return range(0, size_); }
 
-  // Returns: OK when each page has that flag of /proc/kpageflags that its kind has, and no other.
-  absl::Status CheckKind() const;
+  // Returns: OK when each of its frames has that flag of /proc/kpageflags that its kind has, and no
+  // other.
+  absl::Status CheckKind(std::span<const std::uint64_t> frames) const;
 
  private:
   PageMemory(PageKind kind, std::size_t bytes) : kind_(kind), size_(bytes) {}
@@ -60,23 +62,18 @@ class PinnedRange final {
   static absl::StatusOr<std::unique_ptr<PinnedRange>> Make(Range range,
                                                            std::shared_ptr<Registrar> registrar,
                                                            OwnedFrames& owned);
-  ~PinnedRange() { owned_.Remove(frames_); }  // Then the pin ends.
-  PinnedRange(const PinnedRange&) = delete;
-  PinnedRange& operator=(const PinnedRange&) = delete;
-
   const VaddrPin& pin() const { return pin_; }
-  // Of each page, looked up after the registration.
-  const std::vector<std::uint64_t>& frames() const { return frames_; }
-  // Where byte `offset` of the range is.
-  std::uint64_t BusAddress(std::size_t offset) const;
+  Range range() const { return pin_.range(); }
+  const std::vector<std::uint64_t>& frames() const { return frames_.frames(); }
+  std::uint64_t BusAddress(std::size_t offset) const { return frames_.BusAddress(offset); }
 
  private:
-  PinnedRange(VaddrPin pin, std::vector<std::uint64_t> frames, OwnedFrames& owned)
-      : pin_(std::move(pin)), frames_(std::move(frames)), owned_(owned) {}
+  PinnedRange(VaddrPin pin, OwnedFrames& owned)
+      : pin_(std::move(pin)), frames_(owned, pin_.range()) {}
 
   VaddrPin pin_;
-  std::vector<std::uint64_t> frames_;
-  OwnedFrames& owned_;
+  OwnedRange
+      frames_;  // Looked up after the registration, which may move pages; and given up first.
 };
 
 }  // namespace linchpin::testing
