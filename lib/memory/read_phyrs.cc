@@ -1,6 +1,8 @@
 // ReadPhyrs: the page map, with what the mappings say of the memory.
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -20,6 +22,15 @@ internal::PageMap::Kind KindOf(const MemoryPiece& piece) {
   return kind;
 }
 
+// A hole may be longer than one entry can be.
+void AppendHole(Range hole, PhyrList& list) {
+  for (std::uintptr_t at = hole.start; at != hole.end;) {
+    const std::uint64_t length = std::min<std::uint64_t>(hole.end - at, Phyr::kMaxLength);
+    list.Append(Phyr(0, length, PhyrFlags::kAbsent));
+    at += length;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<PhyrList> ReadPhyrs(Range range, const ReadPhyrsOptions& options) {
@@ -33,7 +44,7 @@ absl::StatusOr<PhyrList> ReadPhyrs(Range range, const ReadPhyrsOptions& options)
   PhyrList list;
   for (const MemoryPiece& piece : *pieces) {
     if (piece.target == PinTarget::kHole) {
-      list.Append(Phyr(0, piece.range.size(), PhyrFlags::kAbsent));
+      AppendHole(piece.range, list);
       continue;
     }
     internal::PageMap::Kind kind = KindOf(piece);

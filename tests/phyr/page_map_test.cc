@@ -224,6 +224,15 @@ TEST(ReadPhyrs, BadRangesAndProcessesAreErrors) {
             absl::StatusCode::kNotFound);
 }
 
+TEST(ReadPhyrs, AHoleMayBeLongerThanAnEntryCanBe) {
+  const Range range{std::uintptr_t{1} << 58, std::uintptr_t{1} << 62};  // No user's addresses.
+  const auto list = ReadPhyrs(range);
+  ASSERT_TRUE(list.ok()) << list.status();
+  EXPECT_EQ(list->length(), range.size());
+  EXPECT_GT(list->size(), 1U);
+  for (const Phyr& entry : *list) EXPECT_EQ(entry.flags(), PhyrFlags::kAbsent);
+}
+
 TEST_F(ReadPhyrsTest, AgreesWithThePageMapForRandomMemory) {
   std::mt19937_64 random(11);
   const Mapped memory(3 * kHugePage);
