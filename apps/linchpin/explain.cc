@@ -3,12 +3,9 @@
 
 #include <unistd.h>
 
-#include <cerrno>
-#include <charconv>
+#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +14,7 @@
 #include "absl/strings/str_split.h"
 
 #include "apps/linchpin/printable.h"
+#include "apps/linchpin/process_range.h"
 #include "apps/linchpin/quantity.h"
 #include "apps/linchpin/report.h"
 #include "apps/linchpin/subcommand.h"
@@ -29,9 +27,7 @@ namespace linchpin {
 namespace {
 
 struct Arguments {
-  std::string pid;
-  std::string address;
-  std::string length;
+  ProcessRangeArguments where;
   std::string rights;
   std::string kind = "longterm";
   std::string device;
@@ -61,19 +57,6 @@ constexpr std::pair<const char*, PinKind> kKinds[] = {
     {"frame-only", PinKind::kFrameOnly},
 };
 
-// A number in decimal, or in hexadecimal behind "0x". Nothing for anything else.
-std::optional<std::uint64_t> ParseNumber(std::string_view text) {
-  constexpr int kHex = 16;
-  constexpr int kDecimal = 10;
-  const bool hex = text.starts_with("0x") || text.starts_with("0X");
-  if (hex) text.remove_prefix(2);
-  std::uint64_t number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, number, hex ? kHex : kDecimal);
-  if (error != std::errc() || stopped != end) return std::nullopt;
-  return number;
-}
-
 // "LocalWrite|RemoteRead", "lw,rr" or "0x5".
 absl::StatusOr<Access> ParseRights(const std::string& text) {
   if (const auto number = ParseNumber(text); number && *number <= UINT32_MAX) {
@@ -99,35 +82,12 @@ absl::StatusOr<Access> ParseRights(const std::string& text) {
   return access;
 }
 
-absl::StatusOr<pid_t> ParsePid(const std::string& text) {
-  if (text == "self") return 0;
-  constexpr std::uint64_t kPidMost = std::uint64_t{1} << 22;  // PID_MAX_LIMIT.
-  const auto pid = ParseCount("PID", text, {.least = 1, .most = kPidMost});
-  if (!pid.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(pid.status().message(), ", or \"self\""));
-  }
-  if (access(ProcPath(static_cast<pid_t>(*pid), "").c_str(), F_OK) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("PID: there is no process ", *pid));
-  }
-  return static_cast<pid_t>(*pid) == getpid() ? 0 : static_cast<pid_t>(*pid);
-}
-
 absl::StatusOr<ExplainRequest> Parse(const Arguments& arguments) {
   ExplainRequest request;
-  const auto pid = ParsePid(arguments.pid);
-  if (!pid.ok()) return pid.status();
-  request.pid = *pid;
-  const auto address = ParseNumber(arguments.address);
-  if (!address) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("ADDRESS: \"%s\" is no address; give digits, or 0x and hexadecimal ones",
-                        arguments.address));
-  }
-  const auto length = ParseSize("LENGTH", arguments.length);
-  if (!length.ok()) return length.status();
-  const auto range = Range::Of(reinterpret_cast<const void*>(*address), *length);
-  if (!range.ok()) return range.status();
-  request.range = *range;
+  const auto where = arguments.where.Parse();
+  if (!where.ok()) return where.status();
+  request.pid = where->pid;
+  request.range = where->range;
   const auto rights = ParseRights(arguments.rights);
   if (!rights.ok()) return rights.status();
   request.access = *rights;
@@ -267,11 +227,7 @@ void AddExplain(CLI::App& app, Action& action) {
   CLI::App* explain = app.add_subcommand(
       "explain", "Says why memory of a process cannot be registered, and what to do about it");
   const auto arguments = std::make_shared<Arguments>();
-  explain->add_option("PID", arguments->pid, "Whose memory; or \"self\"")->required();
-  explain->add_option("ADDRESS", arguments->address, "Where it begins: 0x7f00... or decimal")
-      ->required();
-  explain->add_option("LENGTH", arguments->length, "Its bytes, with K, M or G behind or not")
-      ->required();
+  arguments->where.AddTo(*explain, true);
   explain->add_option("RIGHTS", arguments->rights, "LocalWrite|RemoteRead, lw,rr, or a number")
       ->required();
   explain->add_option("--kind", arguments->kind, "transient, longterm, on-demand or frame-only");

@@ -35,6 +35,18 @@ absl::Status NotASize(const std::string& option, const std::string& text) {
 
 }  // namespace
 
+std::optional<std::uint64_t> ParseNumber(std::string_view text) {
+  constexpr int kHex = 16;
+  constexpr int kDecimal = 10;
+  const bool hex = text.starts_with("0x") || text.starts_with("0X");
+  if (hex) text.remove_prefix(2);
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, number, hex ? kHex : kDecimal);
+  if (error != std::errc() || stopped != end) return std::nullopt;
+  return number;
+}
+
 absl::StatusOr<std::uint64_t> ParseCount(const std::string& option, const std::string& text,
                                          CountLimits limits) {
   std::uint64_t number = 0;

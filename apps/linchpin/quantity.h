@@ -3,11 +3,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 
 namespace linchpin {
+
+// Returns: the number that `text` is, in decimal, or in hexadecimal behind "0x"; nothing for
+// anything else.
+std::optional<std::uint64_t> ParseNumber(std::string_view text);
 
 // A whole number from `least` to `most`, which `option` names in messages.
 struct CountLimits {

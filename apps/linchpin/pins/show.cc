@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
+#include "apps/linchpin/columns.h"
 #include "apps/linchpin/printable.h"
 #include "apps/linchpin/quantity.h"
 #include "apps/linchpin/refresh.h"
@@ -35,33 +36,6 @@ std::string OwnerText(const ListedPin& pin) {
                                 : absl::StrCat(pin.owner, ":", Printable(pin.owner_name));
 }
 
-// Columns as wide as what is in them.
-class Table final {
- public:
-  explicit Table(std::vector<std::string> heads) { rows_.push_back(std::move(heads)); }
-  void Add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-
-  std::string ToText() const {
-    std::vector<std::size_t> widths(rows_.front().size());
-    for (const auto& row : rows_) {
-      for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-    }
-    std::string text;
-    for (const auto& row : rows_) {
-      for (std::size_t i = 0; i < row.size(); ++i) {
-        const std::string space(widths[i] - row[i].size(), ' ');
-        const bool last = i + 1 == row.size();
-        absl::StrAppend(&text, "  ", row[i], last ? "" : space);
-      }
-      text += '\n';
-    }
-    return text;
-  }
-
- private:
-  std::vector<std::vector<std::string>> rows_;
-};
-
 std::string Title(const PinGroup& group, JoinBy by) {
   const PinOfProcess& first = group.pins.front();
   if (by == JoinBy::kProcess) {
@@ -80,7 +54,7 @@ std::string GroupText(const PinGroup& group, JoinBy by, std::uint64_t now_ns) {
                                  "OWNER", "AGE",   "LEASES", "RUNS"};
   if (by_process) heads.emplace_back("FILE");
   if (!by_process) heads.insert(heads.begin(), {"PID", "COMMAND"});
-  Table table(std::move(heads));
+  Columns table(std::move(heads));
   for (const auto& [process, pin] : group.pins) {
     std::vector<std::string> row{absl::StrFormat("%#x-%#x", pin->range.start, pin->range.end),
                                  absl::StrCat(pin->range.size()),
@@ -124,7 +98,7 @@ std::string NotesText(const PinningProcess& process) {
 std::string RdmaText(const KernelMrs& rdma) {
   if (!rdma.problem.empty()) return absl::StrCat("MRs of the kernel: ", rdma.problem, "\n");
   if (rdma.mrs.empty()) return "MRs of the kernel: none\n";
-  Table table({"PID", "COMMAND", "DEVICE", "MR", "BYTES"});
+  Columns table({"PID", "COMMAND", "DEVICE", "MR", "BYTES"});
   for (const KernelMr& mr : rdma.mrs) {
     table.Add({mr.pid < 0 ? "kernel" : absl::StrCat(mr.pid), Printable(mr.command),
                Printable(mr.device), absl::StrCat(mr.number), absl::StrCat(mr.bytes)});
