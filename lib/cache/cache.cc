@@ -90,6 +90,14 @@ absl::Status RegistrationCache::Close(absl::Duration timeout) {
   return core_->Close(DeadlineAfter(timeout));
 }
 
+std::uint64_t RegistrationCache::max_region_bytes() const {
+  return core_->max_region_bytes();
+}
+
+std::uintptr_t RegistrationCache::NextBorder(const Range& range, Access access) const {
+  return core_->NextBorder(range, access);
+}
+
 CacheStats RegistrationCache::stats() const {
   return core_->stats();
 }

@@ -25,6 +25,15 @@
 #include "lib/cache/cache_core.h"
 
 namespace linchpin::internal {
+namespace {
+
+// Whether a lease on such a region may be an owner's own: most are not, and are told so without the
+// mutex.
+bool MayBeOwned(const RegionUse& use) {
+  return use.claim || (use.exact && !use.kept);
+}
+
+}  // namespace
 
 void KeepDirty(const ExtrasChain& chain) {
   for (RegionExtras* link = chain.get(); link != nullptr; link = link->next.get()) {
@@ -324,19 +333,17 @@ std::uint64_t CacheCore::Held(const PinFileCore& file) {
   ForEachOwnedLocked(file, [&](const RegionExtras& link) {
     mutex_.AssertHeld();
     const Region& region = hits_.slab().held(link.region);
-    const bool its_own = region.use.claim || (region.use.exact && !region.use.kept);
-    if (its_own && !region.revoked && LeasesOnLocked(region) != 0) ++held;
+    if (MayBeOwned(region.use) && !region.revoked && LeasesOnLocked(region) != 0) ++held;
   });
   return held;
 }
 
 void CacheCore::MarkDirty(RegionId id, const Range& written) {
-  if (written.empty() || Inherited()) return;
+  if (written.empty() || Inherited() || !MayBeOwned(hits_.slab().held(id).use)) return;
   auto fresh = std::make_unique<DirtyRanges>();
   const NoAllocationLock lock(mutex_);
   const Region& region = hits_.slab().held(id);
-  const bool has_owner = region.use.claim || (region.use.exact && !region.use.kept);
-  RegionExtras* const link = has_owner && !region.revoked ? OwnerIn(region.extras) : nullptr;
+  RegionExtras* const link = region.revoked ? nullptr : OwnerIn(region.extras);
   if (link == nullptr) return;
   if (link->dirty == nullptr) link->dirty.swap(fresh);  // What is left of it is freed unlocked.
   link->dirty->Add(written);
@@ -351,7 +358,7 @@ bool CacheCore::IsKept(RegionId id) const {
 }
 
 bool CacheCore::IsRevoked(RegionId id) const {
-  if (Inherited()) return false;
+  if (Inherited() || !MayBeOwned(hits_.slab().held(id).use)) return false;
   const NoAllocationLock lock(mutex_);
   return hits_.slab().held(id).revoked;
 }
