@@ -14,4 +14,5 @@
 #include "linchpin/pin_file.h"      // IWYU pragma: export
 #include "linchpin/range.h"         // IWYU pragma: export
 #include "linchpin/registrar.h"     // IWYU pragma: export
+#include "linchpin/scatter_list.h"  // IWYU pragma: export
 #include "linchpin/verbs.h"         // IWYU pragma: export
