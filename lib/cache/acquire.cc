@@ -47,6 +47,12 @@ void CacheCore::LookAfter(RegionId id) {
   changed_.NotifyAll();
 }
 
+RegionId CacheCore::TryAcquireCarefully(std::uintptr_t start, std::size_t size, Access access) {
+  if (auditor_.on()) [[unlikely]]
+    return TryAcquireAudited(start, size, access);
+  return TryAcquireAs<Freshness::kStrict>(start, size, access);
+}
+
 RegionId CacheCore::TryAcquireUncommon(std::uintptr_t start, std::size_t size, Access access,
                                        HitPath::Taken taken) {
   if (taken.outcome == HitPath::Outcome::kRefused) {

@@ -28,9 +28,7 @@ bool CacheCore::IsUnaudited(const Region& region) const {
   return auditor_.refused() || (auditor_.on() && !region.extras->frames->readable());
 }
 
-RegionId CacheCore::TryAcquireCarefully(std::uintptr_t start, std::size_t size, Access access) {
-  if (!auditor_.on()) [[likely]]
-    return TryAcquireAs<Freshness::kStrict>(start, size, access);
+RegionId CacheCore::TryAcquireAudited(std::uintptr_t start, std::size_t size, Access access) {
   const RegionId id = hits_.strict() ? TryAcquireAs<Freshness::kStrict>(start, size, access)
                                      : TryAcquireAs<Freshness::kSynchronised>(start, size, access);
   if (id == 0) return 0;

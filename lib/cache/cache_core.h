@@ -110,7 +110,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
 
   // Returns: the region that the caller now has a lease on, or 0 if it must Acquire.
   RegionId TryAcquire(std::uintptr_t start, std::size_t size, Access access) {
-    if (careful_) [[unlikely]]
+    if (hits_.careful()) [[unlikely]]
       return TryAcquireCarefully(start, size, access);
     return TryAcquireAs<Freshness::kSynchronised>(start, size, access);
   }
@@ -186,6 +186,8 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
       return taken.id;
     return TryAcquireUncommon(start, size, access, taken);
   }
+  // Not inlined: what is neither strict nor audited pays one comparison for both.
+  RegionId TryAcquireCarefully(std::uintptr_t start, std::size_t size, Access access);
   RegionId TryAcquireUncommon(std::uintptr_t start, std::size_t size, Access access,
                               HitPath::Taken taken);
   bool Finish(HitPath::Taken taken);
@@ -208,8 +210,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   void ReleaseLocked(RegionId id) noexcept;
 
   // audit.cc
-  // Not inlined: what is neither strict nor audited pays one comparison for both.
-  RegionId TryAcquireCarefully(std::uintptr_t start, std::size_t size, Access access);
+  RegionId TryAcquireAudited(std::uintptr_t start, std::size_t size, Access access);
   Lease Audited(Lease lease);
   bool TakeOutMissed(const Region& region, const Range& asked);
   ExtrasChain FirstLink(const Registration& registration, const Attempts& attempts) const;
@@ -365,7 +366,6 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
 
   Auditor auditor_;
   HitPath hits_;
-  const bool careful_;  // A hit is more than a look and a count: it is strict, or audited.
 
   // Protects everything below, and the regions' fields. The monitor's reader takes it, so its
   // holders do not allocate, free, map, log, wait on a system call, or call the registrar, the

@@ -21,11 +21,13 @@ bool MustSettle(const MemoryMonitor::Pace& pace, Freshness freshness) {
 
 }  // namespace
 
-HitPath::HitPath(MemoryMonitor& monitor, Freshness freshness, const MemoryMonitor::Pace& pace)
+HitPath::HitPath(MemoryMonitor& monitor, Freshness freshness, bool audited,
+                 const MemoryMonitor::Pace& pace)
     : process_cookie_(ProcessCookie()),
       monitor_(monitor),
       epoch_(pace.epoch == nullptr ? &kAlwaysEven : pace.epoch),
       strict_(MustSettle(pace, freshness)),
+      careful_(strict_ || audited),
       settle_ticks_(strict_ ? SettleTicks(pace) : 0) {}
 
 absl::Status HitPath::Reserve(std::uint64_t regions) {

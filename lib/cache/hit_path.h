@@ -38,8 +38,8 @@ class HitPath final {
     Outcome outcome = Outcome::kRefused;
   };
 
-  HitPath(MemoryMonitor& monitor, Freshness freshness)
-      : HitPath(monitor, freshness, monitor.pace()) {}
+  HitPath(MemoryMonitor& monitor, Freshness freshness, bool audited = false)
+      : HitPath(monitor, freshness, audited, monitor.pace()) {}
 
   // Of address space, for each region that there may be.
   static constexpr std::size_t kReservedPerRegion =
@@ -80,6 +80,8 @@ class HitPath final {
   void SettleForMiss();
 
   bool strict() const { return strict_; }
+  // Whether a hit is more than a look at the epoch and a count: it is strict, or audited.
+  bool careful() const { return careful_; }
   bool Inherited() const { return ProcessCookie() != process_cookie_; }
 
   Slab& slab() { return slab_; }
@@ -90,7 +92,8 @@ class HitPath final {
   const Barrier& barrier() const { return barrier_; }
 
  private:
-  HitPath(MemoryMonitor& monitor, Freshness freshness, const MemoryMonitor::Pace& pace);
+  HitPath(MemoryMonitor& monitor, Freshness freshness, bool audited,
+          const MemoryMonitor::Pace& pace);
 
   struct Asked {
     std::uintptr_t start;
@@ -128,7 +131,8 @@ class HitPath final {
   const Barrier barrier_;
   MemoryMonitor& monitor_;
   const std::atomic<std::uint64_t>* const epoch_;
-  const bool strict_;                 // A thread's look for changes is good for settle_ticks_ only.
+  const bool strict_;  // A thread's look for changes is good for settle_ticks_ only.
+  const bool careful_;
   const std::uint64_t settle_ticks_;  // 0: for one acquire.
   Slab slab_;
   HintIndex hints_{slab_};

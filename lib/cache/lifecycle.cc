@@ -75,8 +75,7 @@ CacheCore::CacheCore(std::shared_ptr<Registrar> registrar, CacheOptions options,
                    AffordableRegions(memory)),
           1)),
       auditor_(options_.audit),
-      hits_(*monitor_, options_.freshness),
-      careful_(hits_.strict() || auditor_.on()) {}
+      hits_(*monitor_, options_.freshness, auditor_.on()) {}
 
 // Nothing is left by now but records of leaks.
 CacheCore::~CacheCore() ABSL_NO_THREAD_SAFETY_ANALYSIS {
