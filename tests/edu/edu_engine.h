@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -51,7 +52,8 @@ class EduEngine final {
   std::uint64_t transfers() const { return transfers_; }
 
  private:
-  EduEngine(std::string folder, const OwnedFrames& owned) : folder_(folder), owned_(owned) {}
+  EduEngine(std::string folder, const OwnedFrames& owned)
+      : folder_(std::move(folder)), owned_(owned) {}
   absl::Status Open();
   absl::Status SetBusMaster(bool on);
   absl::Status Check(BusRange memory, std::size_t engine_offset) const;

@@ -53,6 +53,8 @@ class RemappedFile final : public Remapped {
     second_ = MapAt(nullptr, MAP_SHARED, file_.get(), 0);
     here_ = MapAt(nullptr, MAP_SHARED, file_.get(), 0);
   }
+  RemappedFile(const RemappedFile&) = delete;
+  RemappedFile& operator=(const RemappedFile&) = delete;
   ~RemappedFile() override {
     munmap(second_, kBytes);
     munmap(here_, kBytes);
