@@ -33,6 +33,7 @@ ExitCode Run(int argc, char** argv) {
   AddDemo(app, action);
   AddDoctor(app, action);
   AddExplain(app, action);
+  AddPhyr(app, action);
   AddPins(app, action);
   AddStat(app, action);
   try {

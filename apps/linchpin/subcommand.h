@@ -19,6 +19,7 @@ void AddBench(CLI::App& app, Action& action);
 void AddDemo(CLI::App& app, Action& action);
 void AddDoctor(CLI::App& app, Action& action);
 void AddExplain(CLI::App& app, Action& action);
+void AddPhyr(CLI::App& app, Action& action);
 void AddPins(CLI::App& app, Action& action);
 void AddStat(CLI::App& app, Action& action);
 
