@@ -47,7 +47,7 @@ class PieceCutter final {
   // As far as one region can reach, at the border of a page, so that pieces share none.
   std::uintptr_t Longest(std::uintptr_t at) const {
     const std::uint64_t most = cache_.max_region_bytes();
-    if (most > request_.range.end - at) return request_.range.end;
+    if (most >= request_.range.end - at) return request_.range.end;
     const std::uintptr_t reach = at + most;
     const std::uintptr_t page = reach - reach % BasePageSize();
     return page > at ? page : reach;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <source_location>
 
 #include "absl/status/status.h"
 
@@ -19,11 +18,8 @@ inline constexpr MisuseIs kMisuse = MisuseIs::kFatal;
 #endif
 
 // Aborts with `what`, or returns it as FailedPrecondition.
-inline absl::Status Misuse(MisuseIs policy, const char* what,
-                           std::source_location place = std::source_location::current()) {
-  if (policy == MisuseIs::kFatal) {
-    CheckFailed(place.file_name(), static_cast<int>(place.line()), what);
-  }
+inline absl::Status Misuse(MisuseIs policy, const char* what) {
+  if (policy == MisuseIs::kFatal) CheckFailed(__FILE__, __LINE__, what);
   return absl::FailedPreconditionError(what);
 }
 
