@@ -157,6 +157,9 @@ std::string ToTextLine(const Sample& sample) {
       RateText(sample.Rate(&CacheStats::misses)), stats.registrations, stats.deregistrations,
       stats.invalidations, stats.evictions, stats.regions, stats.bytes, stats.stale_bytes,
       stats.deferred_bytes, stats.leases, stats.reap_lag_us_max);
+  if (stats.audit_findings != 0) {
+    absl::StrAppendFormat(&line, "  (%d audit findings)", stats.audit_findings);
+  }
   if (!sample.fresh) {
     absl::StrAppendFormat(&line, "  (of %.1f s ago: the process does not answer)",
                           SecondsSince(cache.published_at_ns, internal::LedgerNowNs()));
