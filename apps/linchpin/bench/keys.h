@@ -1,14 +1,15 @@
-// Where a transfer's local key comes from: the one thing in which the benchmark's contenders
-// differ.
+// Where a transfer's local memory gets its keys from: the one thing in which the contenders of
+// the benchmark differ.
 //
 // Each class has the same shape, and the timed loop (pump.h) is instantiated for each of them:
-//   Hold                     what one outstanding transfer keeps until its completion
-//   Take(range, i, hold)     the lkey for buffer i, whose memory is `range`
-//   Give(hold)               after the completion
-//   rkey(i)                  the key of the remote buffer i
-//   registrations()          of local memory, made so far
-//   hit_rate()               the share of the Take calls that registered nothing
-//   Finish()                 gives everything back; to be called once, with no hold out
+//   Hold                         what one outstanding transfer keeps until its completion, beside
+//                                its scatter list
+//   Take(range, i, hold, list)   adds buffer i, whose memory is `range`, to the list
+//   Give(hold)                   after the completion, when the list was released
+//   rkey(i)                      the key of the remote buffer i
+//   registrations()              of local memory, made so far
+//   hit_rate()                   the share of the Take calls that registered nothing
+//   Finish()                     gives everything back; to be called once, with no hold out
 #pragma once
 
 #include <cstddef>
@@ -24,8 +25,13 @@
 #include "linchpin/access.h"
 #include "linchpin/cache.h"
 #include "linchpin/registrar.h"
+#include "linchpin/scatter_list.h"
 
 namespace linchpin {
+
+inline const void* AddressOf(const Range& range) {
+  return reinterpret_cast<const void*>(range.start);
+}
 
 // The memory of one size's run, and what is to be done with it.
 struct BenchMemory {
@@ -62,8 +68,8 @@ class PreregisteredKeys final {
 
   static absl::StatusOr<PreregisteredKeys> Make(std::shared_ptr<Registrar> registrar,
                                                 const BenchMemory& memory);
-  absl::StatusOr<std::uint32_t> Take(const Range& /*range*/, std::size_t index, Hold& /*hold*/) {
-    return local_.keys(index).lkey;
+  absl::Status Take(const Range& range, std::size_t index, Hold& /*hold*/, ScatterList& list) {
+    return list.AddBorrowed(AddressOf(range), range.size(), local_.keys(index).lkey);
   }
   absl::Status Give(Hold& /*hold*/) { return absl::OkStatus(); }
   std::uint32_t rkey(std::size_t index) const { return remote_.keys(index).rkey; }
@@ -85,12 +91,14 @@ class PerOperationKeys final {
 
   static absl::StatusOr<PerOperationKeys> Make(std::shared_ptr<Registrar> registrar,
                                                const BenchMemory& memory);
-  absl::StatusOr<std::uint32_t> Take(const Range& range, std::size_t /*index*/, Hold& hold) {
+  absl::Status Take(const Range& range, std::size_t /*index*/, Hold& hold, ScatterList& list) {
     absl::StatusOr<Registration> made = registrar_->Register(range, access_);
     if (!made.ok()) return made.status();
     ++registrations_;
     hold = *std::move(made);
-    return hold.keys[0].lkey;
+    absl::Status added = list.AddBorrowed(AddressOf(range), range.size(), hold.keys[0].lkey);
+    if (!added.ok()) registrar_->Deregister(hold).IgnoreError();
+    return added;
   }
   absl::Status Give(Hold& hold) { return registrar_->Deregister(hold); }
   std::uint32_t rkey(std::size_t index) const { return remote_.keys(index).rkey; }
@@ -110,21 +118,14 @@ class PerOperationKeys final {
 
 class CachedKeys final {
  public:
-  using Hold = Lease;
+  struct Hold {};
 
   static absl::StatusOr<CachedKeys> Make(std::shared_ptr<Registrar> registrar,
                                          const BenchMemory& memory);
-  absl::StatusOr<std::uint32_t> Take(const Range& range, std::size_t /*index*/, Hold& hold) {
-    absl::StatusOr<Lease> lease =
-        cache_->Acquire(reinterpret_cast<const void*>(range.start), range.size(), access_);
-    if (!lease.ok()) return lease.status();
-    hold = *std::move(lease);
-    return hold.lkey();
+  absl::Status Take(const Range& range, std::size_t /*index*/, Hold& /*hold*/, ScatterList& list) {
+    return list.AddRange(*cache_, AddressOf(range), range.size(), access_);
   }
-  absl::Status Give(Hold& hold) {
-    hold = Lease();
-    return absl::OkStatus();
-  }
+  absl::Status Give(Hold& /*hold*/) { return absl::OkStatus(); }
   std::uint32_t rkey(std::size_t index) const { return remote_[index].rkey(); }
   std::uint64_t registrations() const;
   double hit_rate() const;

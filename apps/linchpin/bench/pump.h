@@ -14,7 +14,9 @@
 #include "absl/strings/str_format.h"
 
 #include "apps/linchpin/bench/keys.h"
+#include "apps/transport/scatter.h"
 #include "apps/transport/transport.h"
+#include "linchpin/scatter_list.h"
 
 namespace linchpin {
 
@@ -34,7 +36,13 @@ class Pump final {
         keys_(keys),
         memory_(memory),
         operation_(operation),
-        slots_(std::min(depth, transport.depth())) {}
+        slots_(std::min(depth, transport.depth())) {
+    const bool reads = operation == Operation::kRead;
+    for (Slot& slot : slots_) {
+      slot.list =
+          ScatterList(reads ? TransferDirection::kDeviceWrites : TransferDirection::kDeviceReads);
+    }
+  }
 
   // Returns: the seconds it took, all registrations of the operations included; otherwise why a
   // transfer did not succeed. Nothing is outstanding and no key is held afterwards.
@@ -57,7 +65,8 @@ class Pump final {
  private:
   // One outstanding transfer. Slots are used in turn: completions come in the order of posting.
   struct Slot {
-    LocalExtent extent;
+    ScatterList list{TransferDirection::kDeviceReads};  // Of either direction, says the pump.
+    std::vector<LocalExtent> extents;                   // The same elements, for the transport.
     typename Keys::Hold hold;
     std::size_t buffer = 0;
     bool held = false;
@@ -66,17 +75,18 @@ class Pump final {
   absl::Status PostOne() {
     Slot& slot = slots_[posting_];
     const Range range = memory_.local->range(buffer_);
-    const absl::StatusOr<std::uint32_t> lkey = keys_.Take(range, buffer_, slot.hold);
-    if (!lkey.ok()) return lkey.status();
+    slot.list.Reset();
+    absl::Status status = keys_.Take(range, buffer_, slot.hold, slot.list);
+    if (!status.ok()) return status;
     slot.held = true;
     slot.buffer = buffer_;
-    slot.extent = {memory_.local->at(buffer_), range.size(), *lkey};
+    CopyExtents(slot.list, slot.extents);
     Transfer transfer;
     transfer.operation = operation_;
-    transfer.local = std::span<const LocalExtent>(&slot.extent, 1);
+    transfer.local = slot.extents;
     transfer.remote = {reinterpret_cast<std::uint64_t>(memory_.remote->at(buffer_)),
                        keys_.rkey(buffer_)};
-    absl::Status status = transport_.Post(transfer);
+    status = transport_.Post(transfer);
     if (!status.ok()) return status;
     ++posted_;
     posting_ = Next(posting_, slots_.size());
@@ -95,8 +105,14 @@ class Pump final {
     }
     ++done_;
     polling_ = Next(polling_, slots_.size());
+    return Give(slot);
+  }
+
+  absl::Status Give(Slot& slot) {
     slot.held = false;
-    return keys_.Give(slot.hold);
+    absl::Status released = slot.list.Release();
+    released.Update(keys_.Give(slot.hold));
+    return released;
   }
 
   // After an error: waits for what is outstanding, and gives back every key.
@@ -106,8 +122,7 @@ class Pump final {
       if (!completion.ok() || *completion != Completion::kSuccess) break;  // All are flushed.
     }
     for (Slot& slot : slots_) {
-      if (slot.held) keys_.Give(slot.hold).IgnoreError();
-      slot.held = false;
+      if (slot.held) Give(slot).IgnoreError();
     }
   }
 
