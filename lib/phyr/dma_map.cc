@@ -49,10 +49,16 @@ absl::Status CheckEntry(const PhyrList& list, std::size_t i, const DmaLimits& li
           : "map it through an IovaSpace, or copy it to lower memory"));
 }
 
+// What one of these makes of an entry, CheckEntry says.
+constexpr PhyrFlags kUncommon = kPlaceless | PhyrFlags::kUnknownAddress | PhyrFlags::kOnDemand |
+                                PhyrFlags::kZeroPage | PhyrFlags::kBusAddress;
+
 absl::Status Check(const PhyrList& list, const DmaLimits& limits) {
   if (absl::Status status = CheckLimits(limits); !status.ok()) return status;
   if (list.empty()) return absl::InvalidArgumentError("an empty list cannot be mapped");
+  const std::uint64_t mask = limits.iova == nullptr ? limits.mask : ~std::uint64_t{0};
   for (std::size_t i = 0; i < list.size(); ++i) {
+    if (!list[i].Has(kUncommon) && list[i].last() <= mask) continue;
     if (absl::Status status = CheckEntry(list, i, limits); !status.ok()) return status;
   }
   return absl::OkStatus();
@@ -62,7 +68,10 @@ absl::Status Check(const PhyrList& list, const DmaLimits& limits) {
 class Segmenter final {
  public:
   Segmenter(const DmaLimits& limits, std::vector<Phyr>& segments)
-      : limits_(limits), segments_(segments) {}
+      : limits_(limits),
+        length_max_(limits.max_segment == 0 ? Phyr::kMaxLength : limits.max_segment),
+        across_(limits.boundary == 0 ? 0 : ~(limits.boundary - 1)),
+        segments_(segments) {}
 
   void Add(Phyr piece) {
     if (Merges(piece)) {
@@ -76,6 +85,11 @@ class Segmenter final {
   // To be called also once, last.
   void Close() {
     if (open_.length() == 0) return;
+    const std::uint64_t differing = open_.address() ^ open_.last();
+    if (open_.length() <= length_max_ && (differing & across_) == 0) {  // Most are.
+      segments_.push_back(open_);
+      return;
+    }
     const PieceLimits limits{limits_.boundary, limits_.max_segment};
     for (const Phyr& segment : PhyrPieces({&open_, 1}, limits)) segments_.push_back(segment);
   }
@@ -90,6 +104,8 @@ class Segmenter final {
   }
 
   const DmaLimits& limits_;
+  const std::uint64_t length_max_;
+  const std::uint64_t across_;  // The bits in which no two addresses of a segment may differ.
   std::vector<Phyr>& segments_;
   Phyr open_;
 };

@@ -151,16 +151,24 @@ class PageMap::Runs final {
         end_(start_) {}
 
   void Add(std::span<const PageMapEntry> entries) {
+    std::uint64_t next = next_;  // In registers, where pages go on.
+    std::uint64_t step = step_;
+    std::uintptr_t end = end_;
     for (const PageMapEntry entry : entries) {
       const std::uint64_t place = entry.place();
-      if (place != next_) {
+      if (place != next) {
+        end_ = end;
         Flush();
         Begin(place);
+        next = next_;
+        step = step_;
       }
-      end_ += page_;
-      next_ += step_;
-      if (next_ == zero_) next_ = kNoFrame;
+      end += page_;
+      next += step;
+      if (next == zero_) next = kNoFrame;
     }
+    next_ = next;
+    end_ = end;
   }
 
   // To be called once, last.
@@ -284,6 +292,7 @@ absl::Status PageMap::Read(Range range, Kind kind, PhyrList& list) const {
   constexpr std::size_t kEntriesAtOnce = 8192;
   const std::uint64_t page = BasePage();
   const std::uint64_t end = (range.end - 1) / page + 1;
+  const std::size_t before = list.size();
   Runs runs(*this, range, kind, list);
   std::vector<PageMapEntry> buffer(
       std::min<std::uint64_t>(end - range.start / page, kEntriesAtOnce));
@@ -294,6 +303,12 @@ absl::Status PageMap::Read(Range range, Kind kind, PhyrList& list) const {
     if (!read.ok()) return read.status();
     std::fill(entries.begin() + static_cast<std::ptrdiff_t>(*read), entries.end(), PageMapEntry{0});
     runs.Add(entries);
+    // As many entries again as there were so far for each page: most memory is the same throughout.
+    const std::uint64_t left = end - at - wanted;
+    if (at == range.start / page && left != 0) {
+      const std::uint64_t a_buffer = list.size() - before;
+      list.Reserve(before + a_buffer + a_buffer * (left / wanted + 1));
+    }
   }
   runs.Flush();
   return absl::OkStatus();
