@@ -122,19 +122,5 @@ TEST_F(EduEngineOnFrames, ListsOfDifferentLengthsAreRefused) {
   EXPECT_EQ(engine().transfers(), 0U);
 }
 
-class PagesOfEachKind : public EduTest, public ::testing::WithParamInterface<PageKind> {};
-
-TEST_P(PagesOfEachKind, AreWhatTheyAreSaidToBe) {
-  const auto memory = Memory(GetParam(), 2 * kHugePage);
-  ASSERT_NE(memory, nullptr);
-  const auto pinned = Pin(memory->range());
-  ASSERT_NE(pinned, nullptr);
-  EXPECT_EQ(memory->CheckKind(pinned->frames()), absl::OkStatus());
-}
-
-INSTANTIATE_TEST_SUITE_P(Edu, PagesOfEachKind,
-                         ::testing::Values(PageKind::kSmall, PageKind::kTransparentHuge,
-                                           PageKind::kHugetlb));
-
 }  // namespace
 }  // namespace linchpin::testing
