@@ -1,6 +1,5 @@
 // The example in scatter_list.h, word for word: compiled, run, and compared with it.
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -52,8 +51,9 @@ TEST_F(ScatterExample, Works) {
 }
 
 std::string TextOf(const std::string& path) {
-  std::ifstream file(std::string(LINCHPIN_SOURCE_DIR) + "/" + path);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream all;
+  all << std::ifstream(std::string(LINCHPIN_SOURCE_DIR) + "/" + path).rdbuf();
+  return all.str();
 }
 
 TEST(ScatterExampleText, IsTheOneInTheHeader) {
