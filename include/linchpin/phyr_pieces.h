@@ -24,7 +24,7 @@ struct DevicePage {
 // PhyrList::Pieces.
 class PhyrPieces final {
  public:
-  class iterator {
+  class Iterator final {
    public:
     using iterator_category = std::input_iterator_tag;
     using value_type = Phyr;
@@ -32,13 +32,13 @@ class PhyrPieces final {
     using pointer = const Phyr*;
     using reference = Phyr;
 
-    iterator() = default;
-    iterator(const Phyr* at, const Phyr* end, PieceLimits limits)
+    Iterator() = default;
+    Iterator(const Phyr* at, const Phyr* end, PieceLimits limits)
         : at_(at), end_(end), limits_(limits) {
       Cut();
     }
     Phyr operator*() const { return at_->Part(offset_, length_); }
-    iterator& operator++() {
+    Iterator& operator++() {
       offset_ += length_;
       if (offset_ == at_->length()) {
         ++at_;
@@ -47,12 +47,12 @@ class PhyrPieces final {
       Cut();
       return *this;
     }
-    iterator operator++(int) {
-      iterator before = *this;
+    Iterator operator++(int) {
+      Iterator before = *this;
       ++*this;
       return before;
     }
-    bool operator==(const iterator& other) const {
+    bool operator==(const Iterator& other) const {
       return at_ == other.at_ && offset_ == other.offset_;
     }
 
@@ -78,8 +78,8 @@ class PhyrPieces final {
 
   PhyrPieces(std::span<const Phyr> entries, PieceLimits limits)
       : entries_(entries), limits_(limits) {}
-  iterator begin() const { return {entries_.data(), entries_.data() + entries_.size(), limits_}; }
-  iterator end() const {
+  Iterator begin() const { return {entries_.data(), entries_.data() + entries_.size(), limits_}; }
+  Iterator end() const {
     const Phyr* const end = entries_.data() + entries_.size();
     return {end, end, limits_};
   }
@@ -92,7 +92,7 @@ class PhyrPieces final {
 // PhyrList::Pages.
 class DevicePages final {
  public:
-  class iterator {
+  class Iterator final {
    public:
     using iterator_category = std::input_iterator_tag;
     using value_type = DevicePage;
@@ -100,13 +100,13 @@ class DevicePages final {
     using pointer = const DevicePage*;
     using reference = DevicePage;
 
-    iterator() = default;
-    iterator(std::span<const Phyr> entries, std::size_t entry, std::uint64_t page_size)
+    Iterator() = default;
+    Iterator(std::span<const Phyr> entries, std::size_t entry, std::uint64_t page_size)
         : entries_(entries), entry_(entry), page_size_(page_size) {
       Enter();
     }
     DevicePage operator*() const { return {entries_[entry_].Has(kPlaceless) ? 0 : page_, entry_}; }
-    iterator& operator++() {
+    Iterator& operator++() {
       page_ += page_size_;
       if (--left_ == 0) {
         ++entry_;
@@ -114,12 +114,12 @@ class DevicePages final {
       }
       return *this;
     }
-    iterator operator++(int) {
-      iterator before = *this;
+    Iterator operator++(int) {
+      Iterator before = *this;
       ++*this;
       return before;
     }
-    bool operator==(const iterator& other) const {
+    bool operator==(const Iterator& other) const {
       return entry_ == other.entry_ && left_ == other.left_;
     }
 
@@ -141,8 +141,8 @@ class DevicePages final {
 
   DevicePages(std::span<const Phyr> entries, std::uint64_t page_size)
       : entries_(entries), page_size_(page_size) {}
-  iterator begin() const { return {entries_, 0, page_size_}; }
-  iterator end() const { return {entries_, entries_.size(), page_size_}; }
+  Iterator begin() const { return {entries_, 0, page_size_}; }
+  Iterator end() const { return {entries_, entries_.size(), page_size_}; }
 
  private:
   std::span<const Phyr> entries_;

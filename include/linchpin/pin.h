@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 
 #include "linchpin/access.h"
+#include "linchpin/phyr.h"
 #include "linchpin/pin_file.h"
 #include "linchpin/range.h"
 #include "linchpin/registrar.h"
@@ -85,6 +86,12 @@ class VaddrPin final {
   // The parts of the range at whose addresses there are other frames now than those sampled: the
   // mapping was replaced, or this is a forked child's copy. As Frames() on error.
   absl::StatusOr<std::vector<Range>> MovedFrames() const;
+
+  // Where the range is now, with how it is held (kPinned and kLongterm, or kOnDemand) and which
+  // bytes are dirty. Without privilege the addresses are unknown: see ReadPhyrs.
+  // Returns: FailedPrecondition when the pin was taken back, and in a forked child, whose pages are
+  // others; otherwise as ReadPhyrs.
+  absl::StatusOr<PhyrList> Phyrs() const;
 
   // Notes that the device has written to `written`, as far as it lies in range(). Ranges are merged
   // when there are many. PinFile::Sync brings them to the file.

@@ -37,7 +37,7 @@ Auditor::Auditor(Audit wanted) {
   const Audit chosen = wanted == Audit::kDefault ? FromEnvironment() : wanted;
   if (chosen == Audit::kNone) return;
   if (chosen == Audit::kAll) pages_ = FrameSample::Pages::kAll;
-  absl::StatusOr<PageMapFile> map = PageMapFile::Open();
+  absl::StatusOr<PageMap> map = OpenPageMapWithFrames();
   on_ = map.ok();
   refused_ = !map.ok();
   if (map.ok()) {

@@ -40,7 +40,7 @@ class Auditor final {
   void LogOnce(const AuditFinding& finding);
 
  private:
-  PageMapFile map_;
+  PageMap map_;
   FrameSample::Pages pages_ = FrameSample::Pages::kEnds;
   bool on_ = false;
   bool refused_ = false;

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "lib/base/error.h"
+#include "lib/base/fd.h"
 
 namespace linchpin::internal {
 namespace {
@@ -66,10 +67,10 @@ std::uint64_t FindZeroFrame() {
   if (!own.ok() || page == MAP_FAILED) return kNoFrame;
   std::atomic_ref(*static_cast<char*>(page)).load();
   PageMapEntry entry{};
-  const auto read =
+  const absl::Status read =
       own->ReadEntries(reinterpret_cast<std::uintptr_t>(page) / BasePage(), {&entry, 1});
   munmap(page, BasePage());
-  return read.ok() && *read == 1 && entry.frame() != 0 ? entry.frame() : kNoFrame;
+  return read.ok() && entry.frame() != 0 ? entry.frame() : kNoFrame;
 }
 
 std::string PathOf(pid_t pid) {
@@ -96,18 +97,17 @@ absl::Status Unreadable(int error, pid_t pid) {
 // Returns: whether a present page of this process has a frame number.
 absl::StatusOr<bool> ShowsFrames(const PageMap& own) {
   PageMapEntry here{};  // On the stack, so it is surely there.
-  const auto read =
+  absl::Status read =
       own.ReadEntries(reinterpret_cast<std::uintptr_t>(&here) / BasePage(), {&here, 1});
-  if (!read.ok()) return read.status();
-  return *read == 1 && here.frame() != 0;
+  if (!read.ok()) return read;
+  return here.frame() != 0;
 }
 
 }  // namespace
 
 absl::StatusOr<PageMap> PageMap::Open(pid_t pid) {
-  Fd fd(open(PathOf(pid).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return Unreadable(errno, pid);
-  PageMap map(std::move(fd), Fd(open("/proc/kpageflags", O_RDONLY | O_CLOEXEC)), false);
+  PageMap map(open(PathOf(pid).c_str(), O_RDONLY | O_CLOEXEC), pid);
+  if (!map.fd_.valid()) return Unreadable(errno, pid);
   if (pid != 0) {
     const auto own = Open(0);
     if (!own.ok()) return own.status();
@@ -120,29 +120,32 @@ absl::StatusOr<PageMap> PageMap::Open(pid_t pid) {
   return map;
 }
 
-absl::StatusOr<std::size_t> PageMap::ReadEntries(std::uint64_t page,
-                                                 std::span<PageMapEntry> entries) const {
+absl::Status PageMap::ReadEntries(std::uint64_t page, std::span<PageMapEntry> entries) const {
   auto* bytes = reinterpret_cast<char*>(entries.data());
   std::size_t left = entries.size_bytes();
   auto offset = static_cast<off_t>(page * sizeof(PageMapEntry));
   while (left > 0) {
     const ssize_t read = pread(fd_.get(), bytes, left, offset);
     if (read < 0 && errno == EINTR) continue;
-    if (read < 0) return Unreadable(errno, 0);
+    if (read < 0) return Unreadable(errno, pid_);
     if (read == 0) break;
     bytes += read;
     offset += read;
     left -= static_cast<std::size_t>(read);
   }
-  return entries.size() - left / sizeof(PageMapEntry);
+  // Nothing is also what there is of a process that has ended; the first page has an entry always.
+  std::uint64_t first = 0;
+  if (left != 0 && pread(fd_.get(), &first, sizeof first, 0) == 0) return Unreadable(ESRCH, pid_);
+  std::fill(entries.end() - static_cast<std::ptrdiff_t>(left / sizeof(PageMapEntry)), entries.end(),
+            PageMapEntry{0});
+  return absl::OkStatus();
 }
 
 // Makes ranges of entries that come one after another.
 class PageMap::Runs final {
  public:
   Runs(const PageMap& map, Range range, Kind kind, PhyrList& list)
-      : map_(map),
-        range_(range),
+      : range_(range),
         kind_(kind),
         list_(list),
         page_(BasePage()),
@@ -242,7 +245,7 @@ class PageMap::Runs final {
   // A transparent huge page that is mapped as one lies at addresses of the same offset in it. Where
   // the run has such, each block may be one; else it is none, or mapped in small pieces.
   void AddFrames() {
-    const std::uint64_t huge = map_.page_flags_.valid() ? Constant<FindHugePage>() : 0;
+    const std::uint64_t huge = Constant<FindHugePage>();
     const bool may_be_huge = huge != 0 && !Any(kind_.flags & PhyrFlags::kHuge) &&
                              ((start_ ^ frame_ * page_) & (huge - 1)) == 0;
     if (!may_be_huge) return AddPart(start_, end_, kind_.flags);
@@ -261,20 +264,21 @@ class PageMap::Runs final {
 
   // Pages of the kernel's buddy allocator are aligned to their size: if the page in the middle
   // of a block belongs to a page that began before it, that is as large as the block.
-  PhyrFlags FlagsOfHuge(std::uint64_t address, std::uint64_t huge) const {
+  PhyrFlags FlagsOfHuge(std::uint64_t address, std::uint64_t huge) {
+    if (!page_flags_.valid()) page_flags_.Reset(open("/proc/kpageflags", O_RDONLY | O_CLOEXEC));
     const std::uint64_t middle = (address + huge / 2) / page_;
     std::uint64_t flags = 0;
-    const ssize_t read = pread(map_.page_flags_.get(), &flags, sizeof flags,
-                               static_cast<off_t>(middle * sizeof flags));
+    const ssize_t read =
+        pread(page_flags_.get(), &flags, sizeof flags, static_cast<off_t>(middle * sizeof flags));
     if (read != sizeof flags || !HasBit(flags, kCompoundTail)) return PhyrFlags::kNone;
     if (!HasBit(flags, kTransparentHuge) && !HasBit(flags, kHugetlb)) return PhyrFlags::kNone;
     return HasBit(flags, kZero) ? PhyrFlags::kHuge | PhyrFlags::kZeroPage : PhyrFlags::kHuge;
   }
 
-  const PageMap& map_;
   const Range range_;
   const Kind kind_;
   PhyrList& list_;
+  Fd page_flags_;  // /proc/kpageflags, once it is needed; invalid if this process may not read it.
   const std::uint64_t page_;
   const std::uint64_t zero_;  // The place of a page of zeros; each is a run of its own.
 
@@ -299,9 +303,7 @@ absl::Status PageMap::Read(Range range, Kind kind, PhyrList& list) const {
   for (std::uint64_t at = range.start / page; at < end; at += buffer.size()) {
     const std::size_t wanted = std::min<std::uint64_t>(buffer.size(), end - at);
     const std::span<PageMapEntry> entries(buffer.data(), wanted);
-    const auto read = ReadEntries(at, entries);
-    if (!read.ok()) return read.status();
-    std::fill(entries.begin() + static_cast<std::ptrdiff_t>(*read), entries.end(), PageMapEntry{0});
+    if (absl::Status read = ReadEntries(at, entries); !read.ok()) return read;
     runs.Add(entries);
     // As many entries again as there were so far for each page: most memory is the same throughout.
     const std::uint64_t left = end - at - wanted;

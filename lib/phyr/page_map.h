@@ -3,14 +3,13 @@
 
 #include <sys/types.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "lib/base/fd.h"
+#include "lib/base/fork_closed_fd.h"
 #include "linchpin/phyr.h"
 
 namespace linchpin::internal {
@@ -19,13 +18,18 @@ namespace linchpin::internal {
 struct PageMapEntry {
   static constexpr std::uint64_t kFrameMask = (std::uint64_t{1} << 55) - 1;
   static constexpr std::uint64_t kAbsent = 0;
+  static constexpr std::uint64_t kGuard = std::uint64_t{1} << 58;  // MADV_GUARD_INSTALL, from 6.15.
   static constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62;
   static constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;
 
   std::uint64_t word;
 
   bool present() const { return (word & kPresent) != 0; }
-  std::uint64_t frame() const { return word & kFrameMask; }  // 0 when it may not be seen.
+  bool swapped() const { return (word & kSwapped) != 0; }  // Or just being moved.
+  bool guarded() const { return (word & kGuard) != 0; }
+
+  // 0 when it may not be seen, or the page is not there.
+  std::uint64_t frame() const { return present() ? word & kFrameMask : 0; }
 
   // Where the page is: kPresent and the frame; kSwapped; or kAbsent.
   std::uint64_t place() const {
@@ -34,10 +38,14 @@ struct PageMapEntry {
 };
 static_assert(sizeof(PageMapEntry) == 8);
 
-// Thread-safety: const calls may be made at once from any threads. Of the process that opened it: a
-// forked child must open its own.
+// What it may see was decided when it was opened. Not to be used in a forked child, which has no
+// copy of it.
+//
+// Thread-safety: const calls may be made at once from any threads.
 class PageMap final {
  public:
+  PageMap() = default;  // Of nobody.
+
   // Of process `pid`; 0 is the process that calls.
   // Returns: NotFound without such a process; PermissionDenied or Unavailable, with what to do.
   static absl::StatusOr<PageMap> Open(pid_t pid);
@@ -45,10 +53,10 @@ class PageMap final {
   // Whether this process may see frame numbers: CAP_SYS_ADMIN.
   bool shows_frames() const { return shows_frames_; }
 
-  // Reads the entries of the pages from number `page` on. Returns: how many there were, fewer than
-  // asked for only at the end of the address space; NotFound when the process is gone.
-  absl::StatusOr<std::size_t> ReadEntries(std::uint64_t page,
-                                          std::span<PageMapEntry> entries) const;
+  // Reads the entries of the pages from number `page` on; 0 where there is no address space any
+  // more. Takes no lock, and allocates on an error only.
+  // Returns: NotFound when the process is gone; Unavailable.
+  absl::Status ReadEntries(std::uint64_t page, std::span<PageMapEntry> entries) const;
 
   // What the mapping around a range says of it.
   struct Kind {
@@ -60,14 +68,13 @@ class PageMap final {
   absl::Status Read(Range range, Kind kind, PhyrList& list) const;
 
  private:
-  PageMap(Fd fd, Fd page_flags, bool shows_frames)
-      : fd_(std::move(fd)), page_flags_(std::move(page_flags)), shows_frames_(shows_frames) {}
+  PageMap(int fd, pid_t pid) : fd_(fd), pid_(pid) {}
 
   class Runs;
 
-  Fd fd_;
-  Fd page_flags_;  // /proc/kpageflags; invalid when this process may not read it.
-  bool shows_frames_;
+  ForkClosedFd fd_;
+  pid_t pid_ = 0;
+  bool shows_frames_ = false;
 };
 
 }  // namespace linchpin::internal

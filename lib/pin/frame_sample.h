@@ -32,7 +32,7 @@ class FrameSample final {
   // Looks at the frames behind `range`, which is pinned: pages may move until then.
   // `private_pages`: it is private anonymous memory, whose pages nobody but the process can take
   // away, so that one which is not there has been given back.
-  FrameSample(const PageMapFile& map, Range range, bool private_pages);
+  FrameSample(const PageMap& map, Range range, bool private_pages);
   ~FrameSample() { EndPin(); }
   FrameSample(const FrameSample&) = delete;
   FrameSample& operator=(const FrameSample&) = delete;
@@ -41,14 +41,14 @@ class FrameSample final {
 
   // Compares what is behind `asked` now. What had no frame then is not compared. Neither allocates
   // nor takes a lock. Requires: `asked` lies in the range.
-  Comparison Compare(const PageMapFile& map, Range asked, Pages pages) const;
+  Comparison Compare(const PageMap& map, Range asked, Pages pages) const;
 
   // The range is not pinned any more. With no lock held.
   void EndPin();
 
  private:
-  Comparison CompareRun(const PageMapFile& map, std::uint64_t first, std::uint64_t last) const;
-  bool Moved(std::uint64_t then, std::uint64_t entry) const;
+  Comparison CompareRun(const PageMap& map, std::uint64_t first, std::uint64_t last) const;
+  bool Moved(std::uint64_t then, PageMapEntry entry) const;
 
   const std::uint64_t first_page_;  // Its number.
   const bool private_pages_;

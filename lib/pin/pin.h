@@ -59,6 +59,7 @@ class Pin final : public PinFileClient {
   absl::StatusOr<std::vector<std::uint64_t>> Frames();
   absl::StatusOr<std::vector<Range>> SharedFrames();
   absl::StatusOr<std::vector<Range>> MovedFrames();
+  absl::StatusOr<PhyrList> Phyrs() const;
   void MarkDirty(Range written);
   std::vector<Range> dirty() const;
 

@@ -73,6 +73,10 @@ absl::StatusOr<std::vector<Range>> VaddrPin::MovedFrames() const {
   return pin_->MovedFrames();
 }
 
+absl::StatusOr<PhyrList> VaddrPin::Phyrs() const {
+  return pin_->Phyrs();
+}
+
 void VaddrPin::MarkDirty(Range written) {
   pin_->MarkDirty(written);
 }

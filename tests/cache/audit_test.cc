@@ -61,7 +61,7 @@ class Environment final {
 class Auditing : public CacheFixture {
  protected:
   void SetUp() override {
-    const absl::Status readable = internal::PageMapFile::Open().status();
+    const absl::Status readable = internal::OpenPageMapWithFrames().status();
     if (!readable.ok()) GTEST_SKIP() << readable;
     std::memset(memory_.data(), 'o', memory_.size());
   }
@@ -267,7 +267,7 @@ void GiveUpSysAdmin() {
 TEST_F(Auditing, WithoutPrivilegeACacheWorksAndCountsWhatItCannotSee) {
   std::thread unprivileged([&] {
     GiveUpSysAdmin();
-    EXPECT_TRUE(absl::IsPermissionDenied(internal::PageMapFile::Open().status()));
+    EXPECT_TRUE(absl::IsPermissionDenied(internal::OpenPageMapWithFrames().status()));
     MakeWith({});
   });
   unprivileged.join();

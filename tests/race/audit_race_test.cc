@@ -28,7 +28,7 @@ constexpr std::size_t kPages = 8;
 class AuditRace : public ::testing::TestWithParam<Freshness> {
  protected:
   void SetUp() override {
-    const absl::Status readable = internal::PageMapFile::Open().status();
+    const absl::Status readable = internal::OpenPageMapWithFrames().status();
     if (!readable.ok()) GTEST_SKIP() << readable;
     if (!MemoryMonitor::Shared()->status().ok()) {
       GTEST_SKIP() << MemoryMonitor::Shared()->status();
