@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
@@ -108,6 +110,37 @@ TEST(Pins, OfOneFileInTwoProcessesAreJoined) {
     EXPECT_FALSE(pin.contains("lkey") || pin.contains("rkey"));
   }
   EXPECT_NE(group["pins"][0]["pid"], group["pins"][1]["pid"]);
+}
+
+TEST(Pins, HaveTheirRunsCountedWhenAsked) {
+  const LedgerProcess process([&](const Pause& pause) {
+    static std::array<char, 16 * 4096> memory;
+    memory.fill(1);
+    const auto start = reinterpret_cast<std::uintptr_t>(memory.data());
+    Ledger::OfProcess().Add(
+        {.range = {start, start + memory.size()}, .device = "rxe0", .owner_name = {}});
+    // What a process may say of itself, and nobody should look at for hours.
+    Ledger::OfProcess().Add(
+        {.range = {4096, std::uintptr_t{1} << 47}, .device = "rxe1", .owner_name = {}});
+    pause();
+  });
+  for (const bool asked : {false, true}) {
+    std::vector<std::string> command{"pins", "--json", "--pid", absl::StrCat(process.pid())};
+    if (asked) command.emplace_back("--runs");
+    const ToolRun run = RunTool(command);
+    ASSERT_EQ(run.status, 0) << run.err;
+    const Json json = run.json();
+    for (const Json& group : json["files"]) {
+      for (const Json& pin : group["pins"]) {
+        if (!asked || pin["device"] == "rxe1" || geteuid() != 0) {
+          EXPECT_TRUE(pin["runs"].is_null()) << pin;
+        } else {
+          EXPECT_GE(pin["runs"], 1) << pin;
+          EXPECT_LE(pin["runs"], 17) << pin;
+        }
+      }
+    }
+  }
 }
 
 TEST(Pins, OfTwoCachesOnOneFileAreJoined) {
