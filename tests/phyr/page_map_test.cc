@@ -8,12 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "linchpin/phyr.h"
@@ -166,6 +170,31 @@ TEST_F(ReadPhyrsTest, KnowsHugetlbByItsMapping) {
   EXPECT_THAT(list->entries(), ElementsAre(Phyr(AddressOf(start), kHugePage,
                                                 PhyrFlags::kHuge | PhyrFlags::kWritable)));
   munmap(mapped, kHugePage);
+}
+
+TEST_F(ReadPhyrsTest, SaysWhatIsSwappedOut) {
+  std::ifstream swaps("/proc/swaps");
+  const std::string text{std::istreambuf_iterator<char>(swaps), {}};
+  if (std::count(text.begin(), text.end(), '\n') < 2) GTEST_SKIP() << "this machine has no swap";
+  const Mapped memory(64 * kPage);
+  madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE);
+  const auto swapped_bytes = [&] {
+    std::memset(memory.data(), 7, memory.size());
+    madvise(memory.data() + 8 * kPage, 48 * kPage, MADV_PAGEOUT);
+    const auto list = ReadPhyrs(RangeOf(memory));
+    EXPECT_TRUE(list.ok() && list->length() == memory.size()) << list.status();
+    ExpectTrue(*list, RangeOf(memory));
+    EXPECT_TRUE((*list)[0].placed());
+    std::uint64_t bytes = 0;
+    for (const Phyr& entry : *list) bytes += entry.Has(PhyrFlags::kSwapped) ? entry.length() : 0;
+    return bytes;
+  };
+  const auto start = std::chrono::steady_clock::now();
+  std::uint64_t swapped = 0;
+  while ((swapped = swapped_bytes()) == 0) {  // The kernel may find a page busy.
+    ASSERT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+  }
+  EXPECT_LE(swapped, 48 * kPage);
 }
 
 TEST_F(ReadPhyrsTest, ReadsAnotherProcess) {
