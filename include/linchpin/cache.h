@@ -152,7 +152,8 @@ class Lease final {
     if (core_ != nullptr) internal::Release(*core_, region_);
   }
 
-  // The keys of the registrar's `device`. Requires: `device` is one of them.
+  std::size_t devices() const;  // Of the registrar: each has its keys.
+  // The keys of the registrar's `device`. Requires: `device` < devices().
   std::uint32_t lkey(std::size_t device = 0) const;
   std::uint32_t rkey(std::size_t device = 0) const;
 

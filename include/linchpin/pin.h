@@ -64,8 +64,8 @@ class VaddrPin final {
   Range range() const;
   PinKind kind() const;
   Access rights() const;
-  // The keys of the registrar's `device`. Requires: kind() is not kFrameOnly; `device` is one of
-  // the registrar's.
+  std::size_t devices() const;  // Of the registrar: each has its keys. None if it is kFrameOnly.
+  // The keys of the registrar's `device`. Requires: `device` < devices().
   std::uint32_t lkey(std::size_t device = 0) const;
   std::uint32_t rkey(std::size_t device = 0) const;
 

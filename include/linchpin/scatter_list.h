@@ -139,9 +139,9 @@ class ScatterList final {
   // Adds the memory of `lease`, or `part` of it. The list has the lease from then on; on error it
   // is given back.
   // Returns: InvalidArgument for an empty lease, a part that is empty or not within it, or too much
-  // for one list; FailedPrecondition for a lease that was revoked. A stale one is added: its holder
-  // knows whether the bytes of the old mapping are wanted.
-  // Requires: the lease is of a registrar that has the list's device.
+  // for one list, or when its registrar has not the list's device; FailedPrecondition for a lease
+  // that was revoked. A stale one is added: its holder knows whether the bytes of the old mapping
+  // are wanted.
   absl::Status AddLease(Lease lease);
   absl::Status AddLease(Lease lease, Range part);
 
@@ -154,14 +154,16 @@ class ScatterList final {
   // are, and, when a piece is refused, at the borders of the mappings in it. Which pieces is no
   // promise. `owner` is as in Acquire.
   // Returns: as Acquire says of the piece that was refused, InvalidArgument also for rights that do
-  // not let the device write when the list is to be written. On error every lease has been given
-  // back; what was registered for them may stay in the cache, idle.
+  // not let the device write when the list is to be written, and as AddLease for the device. On
+  // error every lease has been given back; what was registered for them may stay in the cache,
+  // idle.
   absl::Status AddRange(RegistrationCache& cache, const void* address, std::size_t length,
                         Access access, const std::shared_ptr<PinFile>& owner = nullptr);
 
   // Makes a borrowed element a counted one: `registration` keeps what is behind the element's lkey
   // registered, for instance a shared_ptr<ibv_mr> that ends with ibv_dereg_mr, and the list holds
   // it until Release. For who borrowed first, and cannot keep the registration that long after all.
+  // Of memory longer than kMaxElementBytes that is one element of several: see AdoptAll.
   // Returns: InvalidArgument for null or no such element; FailedPrecondition when it is not
   // borrowed.
   absl::Status Adopt(std::size_t index, std::shared_ptr<const void> registration);
@@ -225,11 +227,11 @@ absl::Status ReleaseAll(std::span<ScatterList> lists,
 // Makes work requests of the runs of `list`: copies of `model`, chained in order, the last one with
 // model.next. What is one message to the peer stays one: of an RDMA write or read each has its part
 // of the remote address, and only the last one is signalled, solicited, and has the immediate data;
-// of a send there can
-// be but one. The model's remote address is where the transfer begins, also for a list that was
-// split off from it. Returns: how many of `requests` were filled, from its start on;
-// InvalidArgument when they are too few, for another opcode, for a send that needs more than one,
-// and for an empty list. Requires: the list is not changed until the requests are posted.
+// of a send there can be but one. The model's remote address is where the transfer begins, also for
+// a list that was split off from it.
+// Returns: how many of `requests` were filled, from its start on; InvalidArgument when they are too
+// few, for another opcode, for a send that needs more than one, and for an empty list.
+// Requires: the list is not changed until the requests are posted.
 absl::StatusOr<std::size_t> FillWorkRequests(const ScatterList& list, const RunLimits& limits,
                                              const ibv_send_wr& model,
                                              std::span<ibv_send_wr> requests);

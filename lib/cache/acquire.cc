@@ -161,6 +161,11 @@ void CacheCore::ReleaseLocked(RegionId id) noexcept {
   changed_.NotifyAll();
 }
 
+std::size_t CacheCore::DevicesOf(RegionId id) const {
+  const ExtrasChain& extras = hits_.slab().held(id).extras;
+  return extras == nullptr ? 1 : extras->other_keys.size() + 1;
+}
+
 RegistrationKeys CacheCore::KeysOf(RegionId id, std::size_t device) const {
   if (device == 0) {
     const Record& record = hits_.slab().record(id);

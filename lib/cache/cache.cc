@@ -115,6 +115,11 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   return *this;
 }
 
+std::size_t Lease::devices() const {
+  LINCHPIN_CHECK(core_ != nullptr);
+  return core_->DevicesOf(region_);
+}
+
 std::uint32_t Lease::lkey(std::size_t device) const {
   LINCHPIN_CHECK(core_ != nullptr);
   return core_->KeysOf(region_, device).lkey;

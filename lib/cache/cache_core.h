@@ -133,6 +133,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   std::uintptr_t NextBorder(const Range& range, Access access);
 
   // For who holds a lease on the region.
+  std::size_t DevicesOf(RegionId id) const;
   RegistrationKeys KeysOf(RegionId id, std::size_t device) const;
   Range RegisteredOf(RegionId id) const;
   bool IsKept(RegionId id) const;

@@ -59,6 +59,14 @@ void ScatterList::Impl::Append(const Range& range, std::uint32_t lkey, OwnerWord
   total_bytes += range.size();
 }
 
+absl::Status ScatterList::Impl::CheckDevice(const Lease& lease) const {
+  if (device == 0 || device < lease.devices()) [[likely]]
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the list is made for device ", device, ", and the registrar of ",
+                   lease.range().ToString(), " has ", lease.devices(), "; count them from 0"));
+}
+
 void ScatterList::Impl::AppendLease(Lease lease, const Range& part) {
   const std::uint32_t lkey = lease.lkey(device);
   ScatterOwner& owner = arena.New();
@@ -71,6 +79,7 @@ absl::Status ScatterList::Impl::AppendPieces(RegistrationCache& cache,
   absl::StatusOr<std::vector<Lease>> leases = internal::AcquirePieces(cache, request);
   if (!leases.ok()) return leases.status();
   if (absl::Status room = CheckRoom(request.range, leases->size()); !room.ok()) return room;
+  if (absl::Status known = CheckDevice(leases->front()); !known.ok()) return known;
   for (Lease& lease : *leases) {
     const Range whole = lease.range();
     AppendLease(std::move(lease), whole);
@@ -146,6 +155,7 @@ absl::Status ScatterList::AddLease(Lease lease, Range part) {
         "the lease on ", lease.range().ToString(), " was revoked: its key is dead; acquire again"));
   }
   if (absl::Status room = impl_->CheckRoom(part, 1); !room.ok()) return room;
+  if (absl::Status known = impl_->CheckDevice(lease); !known.ok()) return known;
   impl_->AppendLease(std::move(lease), part);
   return absl::OkStatus();
 }
@@ -176,6 +186,7 @@ absl::Status ScatterList::AddRange(RegistrationCache& cache, const void* address
     absl::StatusOr<Lease> lease = owner == nullptr ? cache.Acquire(address, length, access)
                                                    : cache.Acquire(address, length, access, owner);
     if (lease.ok()) [[likely]] {
+      if (absl::Status known = impl_->CheckDevice(*lease); !known.ok()) return known;
       impl_->AppendLease(*std::move(lease), *range);
       return absl::OkStatus();
     }
@@ -203,7 +214,7 @@ absl::Status ScatterList::Adopt(std::size_t index, VaddrPin pin) {
                                                    ", is not within the pin's ",
                                                    pin.range().ToString()));
   }
-  if (pin.kind() == PinKind::kFrameOnly || pin.lkey(impl_->device) != element.lkey) {
+  if (impl_->device >= pin.devices() || pin.lkey(impl_->device) != element.lkey) {
     return absl::InvalidArgumentError(
         absl::StrCat("element ", index, " has another lkey than the pin; adopt its own pin"));
   }

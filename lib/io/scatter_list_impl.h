@@ -41,6 +41,8 @@ class ScatterList::Impl final {
   void Append(const Range& range, std::uint32_t lkey, internal::OwnerWord owner);
 
   // Requires: `lease` has one, and there is room.
+  // Whether the lease has a key for the list's device.
+  absl::Status CheckDevice(const Lease& lease) const;
   void AppendLease(Lease lease, const Range& part);
 
   // All or nothing, for what is not to be had in one lease.

@@ -66,14 +66,14 @@ absl::StatusOr<std::size_t> FillWorkRequests(const ScatterList& list, const RunL
   const ScatterRuns runs = list.Runs(limits);
   const auto count = static_cast<std::size_t>(std::distance(runs.begin(), runs.end()));
   if (count == 0) return absl::InvalidArgumentError("the list is empty; add elements first");
-  if (count > requests.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("the list needs ", count, " work requests, and ",
-                                                   requests.size(), " were given"));
-  }
   if (IsSend(model.opcode) && count > 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("the list needs ", count,
                      " work requests, and a send is one message; copy, or send several messages"));
+  }
+  if (count > requests.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("the list needs ", count, " work requests, and ",
+                                                   requests.size(), " were given; give so many"));
   }
   std::size_t at = 0;
   for (const ScatterRun& run : runs) {

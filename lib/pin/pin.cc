@@ -151,7 +151,7 @@ void Pin::TakeDown() {
 }
 
 const RegistrationKeys& Pin::keys(std::size_t device) const {
-  LINCHPIN_CHECK(kind_ != PinKind::kFrameOnly && device < registration_.keys.size());
+  LINCHPIN_CHECK(device < devices());
   return registration_.keys[device];
 }
 

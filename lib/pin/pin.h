@@ -53,6 +53,7 @@ class Pin final : public PinFileClient {
   Range range() const { return range_; }
   PinKind kind() const { return kind_; }
   Access rights() const { return rights_; }
+  std::size_t devices() const { return registration_.keys.size(); }
   const RegistrationKeys& keys(std::size_t device) const;
   bool revoked() const { return revoked_.load(std::memory_order_acquire); }
 

@@ -49,6 +49,10 @@ Access VaddrPin::rights() const {
   return pin_->rights();
 }
 
+std::size_t VaddrPin::devices() const {
+  return pin_->devices();
+}
+
 std::uint32_t VaddrPin::lkey(std::size_t device) const {
   return pin_->keys(device).lkey;
 }

@@ -75,6 +75,17 @@ TEST_F(ScatterRange, OneLeaseWhereThereCanBeOne) {
   EXPECT_EQ(registrar_->calls(), 1) << "a hit";
 }
 
+TEST_F(ScatterRange, ForADeviceThatTheRegistrarHasNotIsRefused) {
+  ScatterList list(kReads, 1);
+  const absl::Status status = list.AddRange(*cache_, memory_.data(), kPage, kRead);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("device 1"));
+  EXPECT_EQ(list.AddLease(Get(memory_.data(), kPage, kRead)).code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(list.size(), 0U);
+  EXPECT_EQ(leases(), 0U);
+}
+
 TEST_F(ScatterRange, IsCutAtTheLongestRegion) {
   LimitRegions(4 * kPage);
   ExpectPieces({At(0), At(4)}, {});
