@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,6 +66,11 @@ Tool::~Tool() {
 
 void Tool::Kill(int signal) const {
   kill(pid_, signal);
+}
+
+bool Tool::HasPrinted() const {
+  struct stat status {};
+  return fstat(out_, &status) == 0 && status.st_size > 0;
 }
 
 ToolRun Tool::Wait() {

@@ -36,6 +36,7 @@ class Tool final {
 
   pid_t pid() const { return pid_; }
   void Kill(int signal) const;
+  bool HasPrinted() const;  // Anything to its standard output, so far.
   ToolRun Wait();
 
  private:
