@@ -24,7 +24,7 @@ class IovaSpace final {
     std::uint64_t first = 0;  // The lowest address given out: a multiple of `granule`.
     std::uint64_t last =
         std::numeric_limits<std::uint32_t>::max();  // Inclusive; granule ends here.
-    std::uint64_t granule = 4096;  // What is given out are multiples of it. A power of two.
+    std::uint64_t granule = 4096;  // What is given out are multiples of it: a power of two to 2^51.
   };
 
   // Returns: the space; InvalidArgument for options that contradict each other.

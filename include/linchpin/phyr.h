@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -26,12 +27,14 @@ namespace linchpin {
 // Thread-safety: const calls may be made at once from any threads.
 class PhyrList final {
  public:
+  static constexpr std::uint64_t kMaxLength = std::numeric_limits<std::uint64_t>::max();
+
   PhyrList() = default;
 
   // Adds to the end, in constant time (amortised). Nothing of length 0 is added.
   void Append(Phyr phyr) {
     if (phyr.length() == 0) return;
-    length_ += phyr.length();
+    if (__builtin_add_overflow(length_, phyr.length(), &length_)) length_ = kMaxLength;
     if (!entries_.empty() && entries_.back().Continues(phyr)) {
       const Phyr last = entries_.back();
       entries_.back() = Phyr(last.address(), last.length() + phyr.length(), last.flags());
@@ -50,7 +53,9 @@ class PhyrList final {
   const Phyr& operator[](std::size_t entry) const { return entries_[entry]; }
   auto begin() const { return entries_.begin(); }
   auto end() const { return entries_.end(); }
-  std::uint64_t length() const { return length_; }  // Of all entries, in bytes.
+
+  // Of all entries, in bytes. kMaxLength if they are more: there are no addresses for them.
+  std::uint64_t length() const { return length_; }
 
   // The `length` bytes from byte `offset` of the list on.
   // Returns: OutOfRange when the list has not so many.
@@ -59,7 +64,8 @@ class PhyrList final {
   // The first `offset` bytes, and the rest. Returns: OutOfRange as Slice.
   absl::StatusOr<std::pair<PhyrList, PhyrList>> Split(std::uint64_t offset) const;
 
-  // The same bytes with flags added, or taken away: neighbours may become one entry.
+  // The same bytes with flags added, or taken away: neighbours may become one entry. kAddressFlags
+  // stay as they are.
   PhyrList With(PhyrFlags added) const;
   PhyrList Without(PhyrFlags removed) const;
 

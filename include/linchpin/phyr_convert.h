@@ -26,8 +26,8 @@ struct FlaggedIovecs {
 FlaggedIovecs ToIovecs(const PhyrList& list);
 
 // `flags`: of each element; one, of all; none, of none.
-// Returns: the list; InvalidArgument, naming the element, for one that is too long or wraps around,
-// and for another number of flags.
+// Returns: the list; InvalidArgument, naming the element, for one that is no Phyr (Phyr::Of), and
+// for another number of flags.
 absl::StatusOr<PhyrList> FromIovecs(std::span<const iovec> elements,
                                     std::span<const PhyrFlags> flags = {});
 
@@ -64,13 +64,14 @@ struct PageFrames {
 };
 
 // Frame numbers count pages of `page_size`; those of what is in no place are 0.
-// Returns: InvalidArgument for a page size that is none; FailedPrecondition, naming the entry, for
+// Returns: InvalidArgument for a page size that is none, and for more than 2^28 pages;
+// FailedPrecondition, naming the entry, for
 // one that begins or ends within a page, but for the list's own beginning and end, or whose address
 // is not known.
 absl::StatusOr<PageFrames> ToPageFrames(const PhyrList& list, std::uint64_t page_size = 4096);
 
 // Returns: InvalidArgument when offset and length need another number of pages than there are, for
-// a page size that is none, and for a frame beyond the last address.
+// a page size that is none, for a frame beyond the last address, and for flags that are none.
 absl::StatusOr<PhyrList> FromPageFrames(const PageFrames& frames);
 
 }  // namespace linchpin

@@ -26,7 +26,7 @@ enum class PhyrFlags : std::uint16_t {
   // Not where it is, only its place within a page: Phyr::granule.
   kUnknownAddress = 1 << 9,
   kSwapped = 1 << 10,  // Not in memory: swapped out, or on its way to another place.
-  kAbsent = 1 << 11,   // Never touched, or not mapped.
+  kAbsent = 1 << 11,   // Never touched, a guard page, or not mapped.
 };
 
 constexpr PhyrFlags operator|(PhyrFlags a, PhyrFlags b) {
@@ -48,12 +48,15 @@ constexpr bool Any(PhyrFlags a) {
 // Of memory that is nowhere: it has a length, and no address.
 inline constexpr PhyrFlags kPlaceless = PhyrFlags::kSwapped | PhyrFlags::kAbsent;
 
+// What says how an address is to be read.
+inline constexpr PhyrFlags kAddressFlags = kPlaceless | PhyrFlags::kUnknownAddress;
+
 // "pinned|longterm|writable"; "none".
 std::string ToString(PhyrFlags flags);
 
 namespace internal {
 // Says what is wrong with the range, and aborts.
-[[noreturn]] void EndForPhyr(std::uint64_t address, std::uint64_t length);
+[[noreturn]] void EndForPhyr(std::uint64_t address, std::uint64_t length, PhyrFlags flags);
 }  // namespace internal
 
 // A physical range: a byte address, a length in bytes, and flags, in 16 bytes. The idea, and the
@@ -65,14 +68,16 @@ class Phyr final {
 
   constexpr Phyr() = default;  // Of length 0.
 
-  // Requires: `length` is at most kMaxLength, and the range ends at 2^64 at most; Of() asks.
+  // Requires: what Of() asks for.
   constexpr Phyr(std::uint64_t address, std::uint64_t length, PhyrFlags flags = PhyrFlags::kNone)
       : address_(address),
         length_and_flags_(length << kFlagBits | static_cast<std::uint16_t>(flags)) {
-    if (!Fits(address, length)) internal::EndForPhyr(address, length);
+    if (!Fits(address, length, flags)) internal::EndForPhyr(address, length, flags);
   }
 
-  // Returns: the range; InvalidArgument for one that is too long or wraps around.
+  // Returns: the range; InvalidArgument for one that is longer than kMaxLength or goes beyond 2^64,
+  // for unknown flags, for an address of what has none, and with kUnknownAddress for one that is no
+  // granule and a place within it.
   static absl::StatusOr<Phyr> Of(std::uint64_t address, std::uint64_t length, PhyrFlags flags);
 
   // In bytes. 0 for what has no address (kSwapped, kAbsent). With kUnknownAddress: granule() plus
@@ -112,12 +117,18 @@ class Phyr final {
 
   constexpr bool operator==(const Phyr&) const = default;
 
-  // "[0x1000, 0x3000) 8192 bytes pinned|longterm".
+  // "[0x1000, 0x2fff] 8192 bytes pinned|longterm".
   std::string ToString() const;
 
  private:
-  static constexpr bool Fits(std::uint64_t address, std::uint64_t length) {
-    return length <= kMaxLength && (length == 0 || address + (length - 1) >= address);
+  static constexpr bool Fits(std::uint64_t address, std::uint64_t length, PhyrFlags flags) {
+    const std::uint64_t last = length == 0 ? address : address + (length - 1);
+    if (length > kMaxLength || last < address ||
+        (static_cast<std::uint16_t>(flags) >> kFlagBits) != 0)
+      return false;
+    if (!Any(flags & kAddressFlags)) return true;
+    if (Any(flags & kPlaceless)) return address == 0 && !Any(flags & PhyrFlags::kUnknownAddress);
+    return address != 0 && (length == 0 || __builtin_clzll(address) == __builtin_clzll(last));
   }
 
   std::uint64_t address_ = 0;
@@ -127,7 +138,8 @@ class Phyr final {
 static_assert(sizeof(Phyr) == 16 && alignof(Phyr) == 8);
 static_assert(std::is_trivially_copyable_v<Phyr> && std::is_standard_layout_v<Phyr>);
 static_assert(Phyr(~std::uint64_t{0}, 1).address() == ~std::uint64_t{0});  // All of 64 bits,
-static_assert(Phyr(0, Phyr::kMaxLength, ~PhyrFlags::kNone).length() == (1ULL << 52) - 1);  // 52,
-static_assert(Phyr(0, Phyr::kMaxLength, ~PhyrFlags::kNone).flags() == ~PhyrFlags::kNone);  // 12.
+static_assert(Phyr(0, Phyr::kMaxLength, kPlaceless).length() ==
+              (std::uint64_t{1} << 52) - 1);                                 // 52,
+static_assert(Phyr(0, Phyr::kMaxLength, kPlaceless).flags() == kPlaceless);  // and 12.
 
 }  // namespace linchpin

@@ -99,7 +99,7 @@ class Collector final {
   }
 
   std::vector<Mapping> Finish() {
-    if (!complete()) mappings_.push_back(Hole(next_, UINTPTR_MAX - BasePageSize() + 1));
+    if (!complete()) mappings_.push_back(Hole(next_, UINTPTR_MAX));
     return std::move(mappings_);
   }
 

@@ -12,6 +12,8 @@
 namespace linchpin {
 namespace {
 
+constexpr std::uint64_t kPagesMost = std::uint64_t{1} << 28;  // 2 GiB of frames.
+
 // The flags of element `i`, as FromIovecs takes them.
 PhyrFlags FlagsAt(std::span<const PhyrFlags> flags, std::size_t i) {
   if (flags.empty()) return PhyrFlags::kNone;
@@ -51,7 +53,7 @@ absl::Status CheckWholePages(const PhyrList& list, std::size_t i, std::uint64_t 
   if (entry.Has(PhyrFlags::kUnknownAddress)) {
     refused = "has no frame number that this process may see; read the list with CAP_SYS_ADMIN";
   } else if (entry.Has(kPlaceless)) {
-    if (!last && (entry.length() & within) != 0) refused = "is no number of whole pages";
+    if (i != 0 && !last && (entry.length() & within) != 0) refused = "is no number of whole pages";
   } else if (i != 0 && (entry.address() & within) != 0) {
     refused = "begins within a page";
   } else if (!last && ((entry.last() + 1) & within) != 0) {
@@ -60,6 +62,14 @@ absl::Status CheckWholePages(const PhyrList& list, std::size_t i, std::uint64_t 
   if (refused == nullptr) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrFormat("entry %d of the list, %s, %s (of %d bytes)",
                                                        i, entry.ToString(), refused, page_size));
+}
+
+// Where the list begins in its first page. What is nowhere ends with a page, if more follows.
+std::uint64_t OffsetOf(const PhyrList& list, std::uint64_t page_size) {
+  if (list.empty()) return 0;
+  const std::uint64_t within = page_size - 1;
+  if (!list[0].Has(kPlaceless)) return list[0].address() & within;
+  return list.size() == 1 ? 0 : (0 - list[0].length()) & within;
 }
 
 }  // namespace
@@ -123,8 +133,12 @@ absl::StatusOr<PageFrames> ToPageFrames(const PhyrList& list, std::uint64_t page
   PageFrames frames;
   frames.page_size = page_size;
   frames.length = list.length();
-  if (!list.empty() && !list[0].Has(kPlaceless))
-    frames.offset = list[0].address() & (page_size - 1);
+  if (list.length() / page_size > kPagesMost) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%d bytes have more than %d pages of %d bytes; convert a slice at a time",
+                        list.length(), kPagesMost, page_size));
+  }
+  frames.offset = OffsetOf(list, page_size);
   for (std::size_t i = 0; i < list.size(); ++i) {
     if (absl::Status status = CheckWholePages(list, i, page_size); !status.ok()) return status;
   }
@@ -157,7 +171,8 @@ absl::StatusOr<PhyrList> FromPageFrames(const PageFrames& frames) {
     const std::uint64_t from = i == 0 ? frames.offset : 0;
     const std::uint64_t to = i + 1 == frames.words.size() ? (end - 1) % size + 1 : size;
     const std::uint64_t address = Any(flags & kPlaceless) ? 0 : frame * size + from;
-    list.Append(Phyr(address, to - from, flags));
+    absl::Status status = AppendElement(i, address, to - from, flags, list);
+    if (!status.ok()) return status;
   }
   return list;
 }

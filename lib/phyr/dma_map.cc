@@ -1,5 +1,6 @@
 #include "linchpin/dma_map.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,12 @@ absl::Status CheckLimits(const DmaLimits& limits) {
     return absl::InvalidArgumentError(
         absl::StrFormat("boundary %d and merge granule %d must be 0 or powers of two",
                         limits.boundary, limits.merge_granule));
+  }
+  if (limits.iova != nullptr && limits.mask < limits.iova->granule() - 1) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("a device with addresses up to %#x has not one granule (%d bytes) of the "
+                        "IovaSpace; use one of a smaller granule",
+                        limits.mask, limits.iova->granule()));
   }
   return absl::OkStatus();
 }
@@ -69,45 +76,51 @@ class Segmenter final {
  public:
   Segmenter(const DmaLimits& limits, std::vector<Phyr>& segments)
       : limits_(limits),
-        length_max_(limits.max_segment == 0 ? Phyr::kMaxLength : limits.max_segment),
-        across_(limits.boundary == 0 ? 0 : ~(limits.boundary - 1)),
+        length_max_(limits.max_segment == 0 ? Phyr::kMaxLength
+                                            : std::min(limits.max_segment, Phyr::kMaxLength)),
         segments_(segments) {}
 
+  // Adds the next entry.
   void Add(Phyr piece) {
-    if (Merges(piece)) {
-      open_ = Phyr(open_.address(), open_.length() + piece.length(), open_.flags() & piece.flags());
-      return;
+    if (!Merges(piece)) Close();
+    while (piece.length() > 0) {
+      if (room_ == 0) Close();
+      if (open_.length() == 0) Open(piece);
+      const std::uint64_t taken = std::min(room_, piece.length());
+      const PhyrFlags flags = open_.length() == 0 ? piece.flags() : open_.flags() & piece.flags();
+      open_ = Phyr(open_.address(), open_.length() + taken, flags);
+      room_ -= taken;
+      piece = Phyr(piece.address() + taken, piece.length() - taken, piece.flags());
     }
-    Close();
-    open_ = piece;
   }
 
   // To be called also once, last.
   void Close() {
-    if (open_.length() == 0) return;
-    const std::uint64_t differing = open_.address() ^ open_.last();
-    if (open_.length() <= length_max_ && (differing & across_) == 0) {  // Most are.
-      segments_.push_back(open_);
-      return;
-    }
-    const PieceLimits limits{limits_.boundary, limits_.max_segment};
-    for (const Phyr& segment : PhyrPieces({&open_, 1}, limits)) segments_.push_back(segment);
+    if (open_.length() > 0) segments_.push_back(open_);
+    open_ = Phyr();
   }
 
  private:
+  // Whether a segment may have bytes of the entries before and of this one.
   bool Merges(Phyr piece) const {
     if (open_.length() == 0 || limits_.merge_granule == 0) return false;
     if (open_.Has(PhyrFlags::kBusAddress) || piece.Has(PhyrFlags::kBusAddress)) return false;
     return open_.last() < piece.address() && open_.last() + 1 == piece.address() &&
-           (piece.address() & (limits_.merge_granule - 1)) == 0 &&
-           open_.length() <= Phyr::kMaxLength - piece.length();
+           (piece.address() & (limits_.merge_granule - 1)) == 0;
+  }
+
+  void Open(Phyr piece) {
+    open_ = Phyr(piece.address(), 0, piece.flags());
+    const std::uint64_t within = limits_.boundary - 1;  // All of the bits without a boundary.
+    const std::uint64_t to_boundary = (piece.address() | within) - piece.address();
+    room_ = to_boundary < length_max_ ? to_boundary + 1 : length_max_;
   }
 
   const DmaLimits& limits_;
   const std::uint64_t length_max_;
-  const std::uint64_t across_;  // The bits in which no two addresses of a segment may differ.
   std::vector<Phyr>& segments_;
-  Phyr open_;
+  Phyr open_;               // The segment to which bytes may still be added; empty: none.
+  std::uint64_t room_ = 0;  // For so many.
 };
 
 // Where the entries of a list lie in a range of IO addresses. Those that are one piece of physical
@@ -156,19 +169,32 @@ absl::StatusOr<std::uint64_t> BytesNeeded(const PhyrList& list, std::uint64_t gr
   return absl::ResourceExhaustedError("the list is longer than there are IO addresses; map less");
 }
 
-// Adds what the IOMMU is to show for a piece of the list, in whole granules.
+// Adds what the IOMMU is to show for an entry, in whole granules. Unless it is `fresh`, it goes on
+// with what was added last, and may begin in the same granule.
 void Translate(std::uint64_t iova, const Phyr& entry, bool fresh, std::uint64_t granule,
                std::vector<DmaTranslation>& translations) {
   const std::uint64_t within = granule - 1;
-  const std::uint64_t first = entry.address() & ~within;
-  const std::uint64_t length = (entry.last() | within) - first + 1;
-  if (fresh) {
-    translations.push_back({iova & ~within, Phyr(first, length, entry.flags())});
-    return;
+  const std::uint64_t length_max = Phyr::kMaxLength & ~within;  // Of one translation.
+  const std::uint64_t last = entry.last() | within;
+  std::uint64_t at = entry.address() & ~within;
+  iova &= ~within;
+  if (!fresh) {
+    Phyr& before = translations.back().memory;
+    const PhyrFlags flags = before.flags() & entry.flags();
+    const std::uint64_t more =
+        std::min(last - before.last(), length_max - before.length());  // 0: in the same granule.
+    iova = translations.back().iova + before.length() + more;
+    before = Phyr(before.address(), before.length() + more, flags);
+    if (before.last() == last) return;
+    at = before.last() + 1;
   }
-  DmaTranslation& open = translations.back();
-  open.memory = Phyr(open.memory.address(), (entry.last() | within) - open.memory.address() + 1,
-                     open.memory.flags() & entry.flags());
+  for (bool all = false; !all;) {
+    all = last - at < length_max;
+    const std::uint64_t length = all ? last - at + 1 : length_max;
+    translations.push_back({iova, Phyr(at, length, entry.flags())});
+    iova += length;
+    at += length;
+  }
 }
 
 absl::Status TooMany(const PhyrList& list, std::span<const Phyr> segments, std::size_t max) {

@@ -85,11 +85,14 @@ IovaSpace::~IovaSpace() = default;
 
 absl::StatusOr<std::shared_ptr<IovaSpace>> IovaSpace::Create(const Options& options) {
   const std::uint64_t within = options.granule - 1;
-  if (!IsPowerOfTwo(options.granule) || (options.first & within) != 0 ||
-      (options.last & within) != within || options.last < options.first) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "IO addresses from %#x to %#x are not whole granules of %d bytes, a power of two",
-        options.first, options.last, options.granule));
+  constexpr std::uint64_t kGranuleMax = std::uint64_t{1} << 51;  // Of which a Phyr holds one.
+  if (!IsPowerOfTwo(options.granule) || options.granule > kGranuleMax ||
+      (options.first & within) != 0 || (options.last & within) != within ||
+      options.last < options.first) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("IO addresses from %#x to %#x are not whole granules of %d bytes, a power "
+                        "of two up to 2^51",
+                        options.first, options.last, options.granule));
   }
   if (options.first == 0 && options.last == std::numeric_limits<std::uint64_t>::max()) {
     return absl::InvalidArgumentError(

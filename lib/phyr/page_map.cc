@@ -83,7 +83,8 @@ absl::Status Unreadable(int error, pid_t pid) {
     case ENOENT:
     case ESRCH:
       if (pid == 0) break;
-      return absl::NotFoundError(absl::StrCat(what, "; there is no such process (any more)"));
+      return absl::NotFoundError(
+          absl::StrCat(what, "; there is no such process (any more), or it has no memory"));
     case EACCES:
     case EPERM:
       return absl::PermissionDeniedError(

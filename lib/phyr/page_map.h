@@ -31,9 +31,10 @@ struct PageMapEntry {
   // 0 when it may not be seen, or the page is not there.
   std::uint64_t frame() const { return present() ? word & kFrameMask : 0; }
 
-  // Where the page is: kPresent and the frame; kSwapped; or kAbsent.
+  // Where the page is: kPresent and the frame; kSwapped; or kAbsent, which a guard page is too.
   std::uint64_t place() const {
-    return present() ? word & (kPresent | kFrameMask) : word & kSwapped;
+    if (present()) return word & (kPresent | kFrameMask);
+    return guarded() ? kAbsent : word & kSwapped;
   }
 };
 static_assert(sizeof(PageMapEntry) == 8);

@@ -20,7 +20,7 @@ absl::Status Check(const PhyrList& list, std::uint64_t iova, std::uint64_t suppo
   if (supported == 0) {
     return absl::InvalidArgumentError("no page size is supported; give a bit for each, in bytes");
   }
-  if (iova + (list.length() - 1) < iova) {
+  if (list.length() == PhyrList::kMaxLength || iova + (list.length() - 1) < iova) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%d bytes from IO address %#x on go beyond the last address; begin lower",
                         list.length(), iova));

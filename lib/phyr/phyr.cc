@@ -32,8 +32,8 @@ absl::Status TooShort(const PhyrList& list, std::uint64_t offset, std::uint64_t 
 
 namespace internal {
 
-void EndForPhyr(std::uint64_t address, std::uint64_t length) {
-  std::fputs(Phyr::Of(address, length, PhyrFlags::kNone).status().ToString().c_str(), stderr);
+void EndForPhyr(std::uint64_t address, std::uint64_t length, PhyrFlags flags) {
+  std::fputs(Phyr::Of(address, length, flags).status().ToString().c_str(), stderr);
   std::abort();
 }
 
@@ -48,14 +48,25 @@ std::string ToString(PhyrFlags flags) {
 }
 
 absl::StatusOr<Phyr> Phyr::Of(std::uint64_t address, std::uint64_t length, PhyrFlags flags) {
-  if (Fits(address, length)) return Phyr(address, length, flags);
+  if (Fits(address, length, flags)) return Phyr(address, length, flags);
   if (length > kMaxLength) {
     return absl::InvalidArgumentError(
         absl::StrFormat("a physical range of %d bytes is longer than one can be, %d; use several",
                         length, kMaxLength));
   }
+  if (length != 0 && address + (length - 1) < address) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "a physical range of %d bytes from %#x on goes beyond the last address", length, address));
+  }
+  if (static_cast<std::uint16_t>(flags) >> kFlagBits != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%#x has bits that are no PhyrFlags; there are %d",
+                        static_cast<std::uint16_t>(flags), kFlagBits));
+  }
   return absl::InvalidArgumentError(absl::StrFormat(
-      "a physical range of %d bytes from %#x on goes beyond the last address", length, address));
+      "%#x is no address for %d bytes that are %s: absent and swapped memory has address 0, memory "
+      "of unknown address its page's size plus the place within it",
+      address, length, linchpin::ToString(flags)));
 }
 
 std::string Phyr::ToString() const {
@@ -104,6 +115,7 @@ absl::StatusOr<std::pair<PhyrList, PhyrList>> PhyrList::Split(std::uint64_t offs
 }
 
 PhyrList PhyrList::With(PhyrFlags added) const {
+  added = added & ~kAddressFlags;
   PhyrList list;
   list.Reserve(size());
   for (const Phyr& entry : entries_) {
@@ -113,6 +125,7 @@ PhyrList PhyrList::With(PhyrFlags added) const {
 }
 
 PhyrList PhyrList::Without(PhyrFlags removed) const {
+  removed = removed & ~kAddressFlags;
   PhyrList list;
   list.Reserve(size());
   for (const Phyr& entry : entries_) {

@@ -83,10 +83,12 @@ PhyrList RandomPages(std::mt19937_64& random, std::uint64_t page) {
   for (std::uint64_t i = 0; i < entries; ++i) {
     const PhyrFlags flags = kSome[random() % 5];
     const bool placeless = Any(flags & kPlaceless);
-    const std::uint64_t cut = i == 0 && !placeless ? random() % page : 0;
+    const bool cuts = i == 0 && (!placeless || entries > 1);
+    const std::uint64_t cut = cuts ? random() % page : 0;
     const std::uint64_t short_of = i + 1 == entries ? random() % (page - cut) : 0;
     const std::uint64_t bytes = (1 + random() % 4) * page - cut - short_of;
     list.Append(Phyr(placeless ? 0 : random() % 30 * page + cut, bytes, flags));
+    if (i == 0 && placeless) list.Append(Phyr(40 * page, page));  // Or what follows merges.
   }
   return list;
 }
@@ -126,9 +128,17 @@ TEST(PhyrConvert, WhatIsNotWholePagesIsNamed) {
   };
   EXPECT_THAT(refusal({Phyr(0, 100), Phyr(kPage, kPage)}), HasSubstr("entry 0"));
   EXPECT_THAT(refusal({Phyr(0, kPage), Phyr(3 * kPage + 1, 5)}), HasSubstr("entry 1"));
-  EXPECT_THAT(refusal({Phyr(0, 10, PhyrFlags::kAbsent), Phyr(0, 5)}), HasSubstr("entry 0"));
+  EXPECT_THAT(refusal({Phyr(0, 5), Phyr(0, 10, PhyrFlags::kAbsent), Phyr(0, 5)}),
+              HasSubstr("entry 0"));
   EXPECT_THAT(refusal({Phyr(kPage, kPage, PhyrFlags::kUnknownAddress)}), HasSubstr("CAP_SYS"));
   EXPECT_EQ(ToPageFrames(PhyrList(), 1000).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(PhyrConvert, MorePagesThanThereIsMemoryForAreAnError) {
+  PhyrList list;
+  list.Append(Phyr(0, std::uint64_t{1} << 47, PhyrFlags::kAbsent));
+  EXPECT_THAT(ToPageFrames(list).status().message(), HasSubstr("a slice at a time"));
+  EXPECT_TRUE(ToPageFrames(list, std::uint64_t{1} << 30).ok());
 }
 
 TEST(PhyrConvert, PageFramesThatDoNotAddUpAreAnError) {
@@ -140,6 +150,9 @@ TEST(PhyrConvert, PageFramesThatDoNotAddUpAreAnError) {
   EXPECT_FALSE(FromPageFrames(frames).ok());
   frames = {.page_size = kPage, .offset = 1, .length = kTop, .words = {1}};
   EXPECT_FALSE(FromPageFrames(frames).ok());
+  frames = {
+      .page_size = kPage, .length = 1, .words = {PageFrames::Word(0, PhyrFlags::kUnknownAddress)}};
+  EXPECT_THAT(FromPageFrames(frames).status().message(), HasSubstr("no address"));
   frames = {.page_size = 2 << 20, .offset = 0, .length = 1, .words = {kTop}};
   EXPECT_THAT(FromPageFrames(frames).status().message(), HasSubstr("last address"));
 }

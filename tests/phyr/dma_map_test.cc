@@ -139,6 +139,48 @@ TEST(DmaMap, AnEntryThatBreaksALimitIsNamedAndNothingIsTaken) {
   EXPECT_EQ(space->bytes_allocated(), 0U);
 }
 
+TEST(DmaMap, ASegmentHasTheFlagsThatAllOfItsOwnBytesHave) {
+  const PhyrList list =
+      ListOf({Phyr(0, kPage, kPinned | PhyrFlags::kWritable), Phyr(kPage, 2 * kPage, kPinned)});
+  EXPECT_THAT(DmaMap(list, {.max_segment = kPage})->segments(),
+              ElementsAre(Phyr(0, kPage, kPinned | PhyrFlags::kWritable),
+                          Phyr(kPage, kPage, kPinned), Phyr(2 * kPage, kPage, kPinned)));
+  EXPECT_THAT(DmaMap(list, {.max_segment = 2 * kPage})->segments(),
+              ElementsAre(Phyr(0, 2 * kPage, kPinned), Phyr(2 * kPage, kPage, kPinned)));
+}
+
+TEST(DmaMap, TheLongestRangesAreTranslatedInSeveral) {
+  constexpr std::uint64_t kHalf = (Phyr::kMaxLength + 1) / 2;
+  const auto space = IovaSpace::Create({.first = 0, .last = (1ULL << 60) - 1}).value();
+  for (const PhyrList& list :
+       {ListOf({Phyr(0, Phyr::kMaxLength)}), ListOf({Phyr(100, Phyr::kMaxLength)}),
+        ListOf({Phyr(0, kHalf), Phyr(kHalf, kHalf, kPinned)}),
+        ListOf({Phyr(8, Phyr::kMaxLength), Phyr(Phyr::kMaxLength + 8, kPage, kPinned)})}) {
+    const auto mapping = DmaMap(list, {.iova = space});
+    ASSERT_TRUE(mapping.ok()) << mapping.status();
+    std::uint64_t iova = 0;
+    std::uint64_t address = list[0].address() & ~(kPage - 1);
+    for (const DmaTranslation& translation : mapping->translations()) {
+      EXPECT_EQ(translation.iova, iova);
+      EXPECT_EQ(translation.memory.address(), address);
+      EXPECT_EQ(translation.memory.length() % kPage, 0U);
+      iova += translation.memory.length();
+      address += translation.memory.length();
+    }
+    EXPECT_EQ(iova, space->bytes_allocated());
+    std::uint64_t mapped = 0;
+    for (const Phyr& segment : mapping->segments()) mapped += segment.length();
+    EXPECT_EQ(mapped, list.length());
+  }
+  EXPECT_EQ(space->bytes_allocated(), 0U);
+}
+
+TEST(DmaMap, ADeviceWithoutOneGranuleOfAddressesIsAnError) {
+  const auto status = DmaMap(ListOf({Phyr(kPage, 1)}), {.mask = 1000, .iova = SpaceOf(4)}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("smaller granule"));
+}
+
 TEST(DmaMap, BadLimitsAreErrors) {
   const PhyrList list = ListOf({Phyr(kPage, kPage)});
   for (const DmaLimits& limits : {DmaLimits{.boundary = 3}, DmaLimits{.merge_granule = 6}}) {
@@ -192,6 +234,25 @@ void ExpectWithin(const DmaMapping& mapping, const DmaLimits& limits) {
   }
 }
 
+std::vector<PhyrFlags> FlagsOf(const DmaMapping& mapping) {
+  std::vector<PhyrFlags> flags;
+  for (const Phyr& segment : mapping.segments()) flags.push_back(segment.flags());
+  return flags;
+}
+
+// Of each segment, the flags that all of its bytes have in the list.
+std::vector<PhyrFlags> CommonFlags(const DmaMapping& mapping, const PhyrList& list) {
+  const std::vector<testing::NaiveByte> bytes = testing::BytesOf(list);
+  std::vector<PhyrFlags> common;
+  std::size_t at = 0;
+  for (const Phyr& segment : mapping.segments()) {
+    PhyrFlags flags = ~PhyrFlags::kNone;
+    for (std::uint64_t i = 0; i < segment.length(); ++i) flags = flags & bytes[at++].flags;
+    common.push_back(flags);
+  }
+  return common;
+}
+
 TEST(DmaMap, TheDeviceReachesTheSameBytesForRandomListsAndLimits) {
   std::mt19937_64 random(5);
   const auto space = SpaceOf(4000, 64);
@@ -215,6 +276,7 @@ TEST(DmaMap, TheDeviceReachesTheSameBytesForRandomListsAndLimits) {
     for (const testing::NaiveByte& byte : testing::BytesOf(list)) expected.push_back(byte.address);
     ASSERT_EQ(ReachedBy(*mapping), expected) << "round " << round;
     ExpectWithin(*mapping, limits);
+    ASSERT_EQ(FlagsOf(*mapping), CommonFlags(*mapping, list)) << "round " << round;
     if (kept.size() < 40) {
       kept.push_back(*std::move(mapping));
     } else {

@@ -262,6 +262,30 @@ TEST(PageMap, OfAProcessThatEndedIsNoEmptyOne) {
   EXPECT_EQ(map->ReadEntries(1, {&entry, 1}).code(), absl::StatusCode::kNotFound);
 }
 
+TEST(ReadPhyrs, HasExactlyTheBytesOfItsRangeUpToTheLastAddress) {
+  constexpr std::uintptr_t kTop = UINTPTR_MAX;
+  for (const Range range : {Range{kTop - 1, kTop}, Range{kTop - 4095, kTop},
+                            Range{kTop - 0x100f, kTop}, Range{kTop / 2, kTop}, Range{1, 2}}) {
+    const auto list = ReadPhyrs(range);
+    ASSERT_TRUE(list.ok()) << list.status();
+    EXPECT_EQ(list->length(), range.size()) << range.ToString();
+  }
+}
+
+TEST(ReadPhyrs, GuardPagesAreAbsent) {
+  constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL, Linux 6.13.
+  const Mapped memory(4 * kPage);
+  std::memset(memory.data(), 1, memory.size());
+  if (madvise(memory.data() + kPage, 2 * kPage, kGuardInstall) != 0) {
+    GTEST_SKIP() << "this kernel has no MADV_GUARD_INSTALL";
+  }
+  const auto list = ReadPhyrs(RangeOf(memory));
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->size(), 3U);
+  if ((*list)[1].Has(PhyrFlags::kSwapped)) GTEST_SKIP() << "this kernel's page map shows no guards";
+  EXPECT_EQ((*list)[1], Phyr(0, 2 * kPage, PhyrFlags::kAbsent));
+}
+
 TEST(ReadPhyrs, BadRangesAndProcessesAreErrors) {
   EXPECT_EQ(ReadPhyrs({4096, 4096}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ReadPhyrs({4096, 8192}, {.pid = 0x3fffffff}).status().code(),

@@ -25,11 +25,12 @@ constexpr PhyrFlags kPinned = PhyrFlags::kPinned;
 TEST(Phyr, KeepsTheWholeAddressTheLengthAndEveryFlag) {
   for (int bit = 0; bit < Phyr::kFlagBits; ++bit) {
     const auto flag = static_cast<PhyrFlags>(1 << bit);
-    const Phyr phyr(kTop - 4095, 4096, flag);
-    EXPECT_EQ(phyr.address(), kTop - 4095);
+    const bool placeless = Any(flag & kPlaceless);
+    const Phyr phyr(placeless ? 0 : kTop - 4095, 4096, flag);
+    EXPECT_EQ(phyr.address(), placeless ? 0 : kTop - 4095);
     EXPECT_EQ(phyr.length(), 4096U);
     EXPECT_EQ(phyr.flags(), flag);
-    EXPECT_EQ(phyr.last(), kTop);
+    EXPECT_EQ(phyr.last(), placeless ? 4095 : kTop);
     EXPECT_NE(ToString(flag), "none");
   }
   EXPECT_EQ(Phyr(0, Phyr::kMaxLength).length(), Phyr::kMaxLength);
@@ -42,6 +43,25 @@ TEST(Phyr, WhatDoesNotFitIsAnErrorThatSaysSo) {
   ASSERT_TRUE(Phyr::Of(kTop, 1, kPinned).ok());
   EXPECT_EQ(*Phyr::Of(4096, 17, kPinned), Phyr(4096, 17, kPinned));
   EXPECT_DEATH(Phyr(kTop, 2), "beyond the last");
+}
+
+TEST(Phyr, AnAddressIsOneForItsFlags) {
+  const struct {
+    std::uint64_t address;
+    PhyrFlags flags;
+    const char* says;
+  } cases[] = {{0, static_cast<PhyrFlags>(0xf000), "no PhyrFlags"},
+               {4096, PhyrFlags::kAbsent, "no address"},
+               {4096, PhyrFlags::kSwapped, "no address"},
+               {0, PhyrFlags::kUnknownAddress, "no address"},
+               {8000, PhyrFlags::kUnknownAddress, "no address"},  // 4096 + 3904, and 1,000 more.
+               {0, PhyrFlags::kUnknownAddress | PhyrFlags::kAbsent, "no address"}};
+  for (const auto& test : cases) {
+    const absl::Status status = Phyr::Of(test.address, 1000, test.flags).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << ToString(test.flags);
+    EXPECT_THAT(status.message(), HasSubstr(test.says));
+  }
+  EXPECT_TRUE(Phyr::Of(8191, 1, PhyrFlags::kUnknownAddress).ok());
 }
 
 TEST(PhyrList, MergesNeighboursOnlyWhenAddressAndFlagsAgree) {
@@ -77,6 +97,21 @@ TEST(PhyrList, WhatIsNowhereIsOneEntryAndUnknownPagesAreEachTheirOwn) {
                                           Phyr(0, 4096, PhyrFlags::kSwapped), unknown, unknown));
   EXPECT_EQ(Phyr(4096 + 100, 50, PhyrFlags::kUnknownAddress).granule(), 4096U);
   EXPECT_FALSE(unknown.placed());
+}
+
+TEST(PhyrList, FlagsOfTheAddressAreNeitherAddedNorTakenAway) {
+  PhyrList list;
+  list.Append(Phyr(4096, 4096, kPinned));
+  list.Append(Phyr(0, 4096, PhyrFlags::kAbsent));
+  EXPECT_EQ(list.With(kAddressFlags), list);
+  EXPECT_EQ(list.Without(kAddressFlags), list);
+}
+
+TEST(PhyrList, SaysTheMostThereIsWhenItIsLongerThanAllAddresses) {
+  PhyrList list;
+  for (int i = 0; i < 4098; ++i) list.Append(Phyr(0, Phyr::kMaxLength));
+  EXPECT_EQ(list.length(), PhyrList::kMaxLength);
+  EXPECT_EQ(BestPageSize(list, 0, 4096).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(PhyrList, CanBeAppendedToItself) {

@@ -1,6 +1,7 @@
 // VaddrPin::Phyrs: where pinned memory is, and what the pin adds to that.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 
 #include <cstring>
 #include <string>
@@ -87,6 +88,35 @@ TEST_F(VaddrPinPhyrsTest, WhatTheDeviceWroteIsDirtyToTheByte) {
     at += entry.length();
   }
   EXPECT_EQ(dirty, 10 + 3 * kPage);
+  VaddrPin frames = Pin(PinKind::kFrameOnly);
+  frames.MarkDirty(frames.range());
+  const auto framed = frames.Phyrs();
+  ASSERT_TRUE(framed.ok()) << framed.status();
+  for (const Phyr& entry : *framed) {
+    EXPECT_NE(entry.Has(PhyrFlags::kDirty), entry.Has(kPlaceless)) << entry.ToString();
+  }
+}
+
+// Where no address is known, nobody can say any more that two parts of a page are one page.
+TEST_F(VaddrPinPhyrsTest, WithoutPrivilegeAWrittenPageIsDirtyAsAWhole) {
+  std::memset(memory_.data(), 1, memory_.size());
+  EXPECT_EQ(testing::RunInChild([&]() -> testing::Complaint {
+              if (!testing::DropPrivilege(1)) return "cannot become another user";
+              prctl(PR_SET_DUMPABLE, 1);  // Else /proc/self is root's.
+              device_ = LoopbackDevice::Create().value();
+              VaddrPin pin = Pin(PinKind::kLongterm);
+              if (!pin) return "no pin";
+              pin.MarkDirty({pin.range().start + kPage + 5, pin.range().start + kPage + 9});
+              const auto list = pin.Phyrs();
+              if (!list.ok()) return std::string(list.status().message());
+              if (list->size() != 8) return "entries: " + std::to_string(list->size());
+              for (std::size_t i = 0; i < 8; ++i) {
+                if ((*list)[i].Has(PhyrFlags::kDirty) != (i == 1)) return (*list)[i].ToString();
+              }
+              const auto best = BestPageSize(*list, pin.range().start, kPage);
+              return best.ok() ? "" : std::string(best.status().message());
+            }),
+            "");
 }
 
 TEST_F(VaddrPinPhyrsTest, OfAPinThatWasTakenBackThereIsNoList) {
