@@ -135,7 +135,7 @@ std::vector<Phyr> EntriesOf(bool merge) {
 }
 
 // The time of one entry of `count`, of whatever `body` does to all of them.
-Contender PerEntry(std::string name, std::function<void()> body, const Options& options) {
+Contender PerEntry(std::string name, const std::function<void()>& body, const Options& options) {
   Contender timed = Timed(std::move(name), {.run = Clocked([body](std::size_t count) {
                                               for (std::size_t i = 0; i < count; ++i) body();
                                             })},
