@@ -1,7 +1,5 @@
 #include "lib/memory/mapping.h"
 
-#include <unistd.h>
-
 #include <cctype>
 #include <string_view>
 
@@ -79,11 +77,6 @@ MappingKind Classify(const Mapping& mapping) {
   }
   if (!name.starts_with('/') || name.starts_with("/dev/")) return MappingKind::kSpecial;
   return mapping.shared ? MappingKind::kFileShared : MappingKind::kFilePrivate;
-}
-
-std::size_t BasePageSize() {
-  static const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  return size;
 }
 
 }  // namespace linchpin

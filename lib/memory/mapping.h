@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "lib/base/base_page.h"  // IWYU pragma: export
 #include "linchpin/range.h"
 
 namespace linchpin {
@@ -38,8 +39,5 @@ struct Mapping {
 
 // Decides the kind from the other fields.
 MappingKind Classify(const Mapping& mapping);
-
-// The size of an ordinary page, in bytes.
-std::size_t BasePageSize();
 
 }  // namespace linchpin

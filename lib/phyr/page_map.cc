@@ -11,12 +11,14 @@
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 
+#include "lib/base/base_page.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 
@@ -34,11 +36,6 @@ constexpr int kZero = 24;
 
 bool HasBit(std::uint64_t word, int bit) {
   return (word >> bit & 1) != 0;
-}
-
-std::uint64_t BasePage() {
-  static const auto bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  return bytes;
 }
 
 // A constant of the machine, found out when it is first asked for, perhaps by several threads at
@@ -63,13 +60,13 @@ std::uint64_t FindHugePage() {
 // kNoFrame when it cannot be found out.
 std::uint64_t FindZeroFrame() {
   const auto own = PageMap::Open(0);
-  void* const page = mmap(nullptr, BasePage(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const page = mmap(nullptr, BasePageSize(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (!own.ok() || page == MAP_FAILED) return kNoFrame;
   std::atomic_ref(*static_cast<char*>(page)).load();
   PageMapEntry entry{};
   const absl::Status read =
-      own->ReadEntries(reinterpret_cast<std::uintptr_t>(page) / BasePage(), {&entry, 1});
-  munmap(page, BasePage());
+      own->ReadEntries(reinterpret_cast<std::uintptr_t>(page) / BasePageSize(), {&entry, 1});
+  munmap(page, BasePageSize());
   return read.ok() && entry.frame() != 0 ? entry.frame() : kNoFrame;
 }
 
@@ -99,7 +96,7 @@ absl::Status Unreadable(int error, pid_t pid) {
 absl::StatusOr<bool> ShowsFrames(const PageMap& own) {
   PageMapEntry here{};  // On the stack, so it is surely there.
   absl::Status read =
-      own.ReadEntries(reinterpret_cast<std::uintptr_t>(&here) / BasePage(), {&here, 1});
+      own.ReadEntries(reinterpret_cast<std::uintptr_t>(&here) / BasePageSize(), {&here, 1});
   if (!read.ok()) return read;
   return here.frame() != 0;
 }
@@ -149,7 +146,7 @@ class PageMap::Runs final {
       : range_(range),
         kind_(kind),
         list_(list),
-        page_(BasePage()),
+        page_(BasePageSize()),
         zero_(map.shows_frames_ ? PageMapEntry::kPresent | Constant<FindZeroFrame>() : kNoFrame),
         start_(range.start & ~(page_ - 1)),
         end_(start_) {}
@@ -175,7 +172,7 @@ class PageMap::Runs final {
     end_ = end;
   }
 
-  // To be called once, last.
+  // Ends the run. To be called also once, last.
   void Flush() {
     if (start_ == end_) return;
     switch (state_) {
@@ -266,11 +263,11 @@ class PageMap::Runs final {
   // Pages of the kernel's buddy allocator are aligned to their size: if the page in the middle
   // of a block belongs to a page that began before it, that is as large as the block.
   PhyrFlags FlagsOfHuge(std::uint64_t address, std::uint64_t huge) {
-    if (!page_flags_.valid()) page_flags_.Reset(open("/proc/kpageflags", O_RDONLY | O_CLOEXEC));
+    if (!page_flags_) page_flags_.emplace(open("/proc/kpageflags", O_RDONLY | O_CLOEXEC));
     const std::uint64_t middle = (address + huge / 2) / page_;
     std::uint64_t flags = 0;
     const ssize_t read =
-        pread(page_flags_.get(), &flags, sizeof flags, static_cast<off_t>(middle * sizeof flags));
+        pread(page_flags_->get(), &flags, sizeof flags, static_cast<off_t>(middle * sizeof flags));
     if (read != sizeof flags || !HasBit(flags, kCompoundTail)) return PhyrFlags::kNone;
     if (!HasBit(flags, kTransparentHuge) && !HasBit(flags, kHugetlb)) return PhyrFlags::kNone;
     return HasBit(flags, kZero) ? PhyrFlags::kHuge | PhyrFlags::kZeroPage : PhyrFlags::kHuge;
@@ -279,7 +276,8 @@ class PageMap::Runs final {
   const Range range_;
   const Kind kind_;
   PhyrList& list_;
-  Fd page_flags_;  // /proc/kpageflags, once it is needed; invalid if this process may not read it.
+  // /proc/kpageflags, once it is needed; invalid if this process may not read it.
+  std::optional<Fd> page_flags_;
   const std::uint64_t page_;
   const std::uint64_t zero_;  // The place of a page of zeros; each is a run of its own.
 
@@ -295,7 +293,7 @@ class PageMap::Runs final {
 absl::Status PageMap::Read(Range range, Kind kind, PhyrList& list) const {
   // Large enough that a system call costs little of it, small enough to stay in the cache.
   constexpr std::size_t kEntriesAtOnce = 8192;
-  const std::uint64_t page = BasePage();
+  const std::uint64_t page = BasePageSize();
   const std::uint64_t end = (range.end - 1) / page + 1;
   const std::size_t before = list.size();
   Runs runs(*this, range, kind, list);

@@ -1,6 +1,5 @@
 // PinFileCore: bringing to the file what a device has written to its pages.
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -8,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "lib/base/base_page.h"
 #include "lib/base/error.h"
 #include "lib/pin/backing_guard.h"
 #include "lib/pin/pin_file_core.h"
@@ -16,7 +16,7 @@ namespace linchpin::internal {
 namespace {
 
 Range WholePages(Range range) {
-  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const std::uintptr_t page = BasePageSize();
   return {range.start & ~(page - 1), (range.end + page - 1) & ~(page - 1)};
 }
 

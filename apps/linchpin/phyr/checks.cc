@@ -12,15 +12,13 @@
 
 #include "apps/linchpin/phyr/self_test.h"
 #include "apps/linchpin/quantity.h"
+#include "lib/base/base_page.h"
 #include "lib/base/fd.h"
 
 namespace linchpin {
 namespace {
 
-std::uint64_t BasePage() {
-  static const auto bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  return bytes;
-}
+constexpr PhyrFlags kHeld = PhyrFlags::kPinned | PhyrFlags::kLongterm;
 
 class Checks final {
  public:
@@ -55,7 +53,7 @@ bool Translates(const std::vector<std::uint64_t>& addresses, std::uint64_t start
                 std::uint64_t size) {
   std::uint64_t of_page = 0;  // The physical address of the device's page.
   for (std::size_t i = 0; i < addresses.size(); ++i) {
-    const std::uint64_t at = start + i * BasePage();
+    const std::uint64_t at = start + i * BasePageSize();
     if (addresses[i] % size != at % size) return false;
     const std::uint64_t page = addresses[i] - addresses[i] % size;
     if (i > 0 && at % size != 0 && page != of_page) return false;
@@ -143,17 +141,16 @@ void CheckMappedTwice(const MemoryUnderTest& under_test, Checks& checks) {
   auto* const here = reinterpret_cast<unsigned char*>(first.start);
   auto* const there = reinterpret_cast<unsigned char*>(second.start);
   bool seen = true;
-  for (std::size_t at = 0; at < first.size(); at += BasePage()) {
-    there[at] = static_cast<unsigned char>(at / BasePage() % 251);
-    seen = seen && here[at] == at / BasePage() % 251;
+  for (std::size_t at = 0; at < first.size(); at += BasePageSize()) {
+    there[at] = static_cast<unsigned char>(at / BasePageSize() % 251);
+    seen = seen && here[at] == at / BasePageSize() % 251;
   }
   checks.Expect("what is written at one place is read at the other", seen);
   if (under_test.addresses.empty()) return;
   const auto other = ReadPhyrs(second);
-  const PhyrFlags held = PhyrFlags::kPinned | PhyrFlags::kLongterm;
   const auto mine = ReadPhyrs(first);
   checks.Expect("the list of the other mapping is the same",
-                mine.ok() && other.ok() && mine->Without(held) == other->Without(held));
+                mine.ok() && other.ok() && mine->Without(kHeld) == other->Without(kHeld));
 }
 
 // Asks for the pages, which the kernel may not give while they are pinned.
@@ -161,9 +158,8 @@ void CheckStays(const MemoryUnderTest& under_test, const PhyrView& view, Checks&
   const Range range = under_test.memory.range();
   madvise(reinterpret_cast<void*>(range.start), range.size(), MADV_PAGEOUT);
   const auto now = ReadPhyrs(range);
-  const PhyrFlags held = PhyrFlags::kPinned | PhyrFlags::kLongterm;
   checks.Expect("it stays where it is when the kernel is told to page it out (MADV_PAGEOUT)",
-                now.ok() && now->Without(held) == view.list.Without(held));
+                now.ok() && now->Without(kHeld) == view.list.Without(kHeld));
 }
 
 }  // namespace
@@ -172,14 +168,14 @@ std::vector<std::uint64_t> AddressesOf(Range range) {
   const Fd map(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   std::vector<std::uint64_t> addresses;
   bool shown = false;
-  for (std::uintptr_t at = range.start; at < range.end; at += BasePage()) {
+  for (std::uintptr_t at = range.start; at < range.end; at += BasePageSize()) {
     std::uint64_t word = 0;
-    const auto offset = static_cast<off_t>(at / BasePage() * sizeof word);
+    const auto offset = static_cast<off_t>(at / BasePageSize() * sizeof word);
     if (pread(map.get(), &word, sizeof word, offset) != sizeof word) return {};
     const bool present = (word >> 63) != 0;
     const std::uint64_t frame = present ? word & ((std::uint64_t{1} << 55) - 1) : 0;
     shown = shown || frame != 0;
-    addresses.push_back(frame * BasePage());
+    addresses.push_back(frame * BasePageSize());
   }
   return shown ? addresses : std::vector<std::uint64_t>();
 }
@@ -192,7 +188,7 @@ std::vector<PhyrCheck> CheckPhyrs(const MemoryUnderTest& under_test, const PhyrV
   if (!under_test.addresses.empty()) {
     std::size_t wrong = 0;
     std::size_t page = 0;
-    for (const Phyr& piece : view.list.Pieces({.boundary = 0, .max_length = BasePage()})) {
+    for (const Phyr& piece : view.list.Pieces({.boundary = 0, .max_length = BasePageSize()})) {
       if (page >= under_test.addresses.size()) break;
       if (piece.address() != under_test.addresses[page++]) ++wrong;
     }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "lib/base/base_page.h"
 #include "lib/base/error.h"
 #include "lib/base/fd.h"
 
@@ -48,8 +49,7 @@ absl::Status TouchHugetlb(Range range) {
 }
 
 void ReadEachPage(Range range) {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  for (std::uintptr_t at = range.start; at < range.end; at += page) {
+  for (std::uintptr_t at = range.start; at < range.end; at += BasePageSize()) {
     std::atomic_ref(*static_cast<char*>(At(at))).load();
   }
 }

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "lib/base/base_page.h"
 #include "lib/base/error.h"
 
 namespace linchpin::loopback {
@@ -27,7 +28,7 @@ absl::Status Bounce::Open() {
   (void)fcntl(write_end.get(), F_SETPIPE_SZ, kRoomBytes);
   const int room_bytes = fcntl(write_end.get(), F_GETPIPE_SZ);
   if (room_bytes <= 0) return ErrnoToStatus(errno, "F_GETPIPE_SZ", "allow fcntl on a pipe");
-  room_pages_ = static_cast<std::size_t>(room_bytes / sysconf(_SC_PAGESIZE));
+  room_pages_ = static_cast<std::size_t>(room_bytes) / BasePageSize();
   read_end_ = std::move(read_end);
   write_end_ = std::move(write_end);
   return absl::OkStatus();

@@ -8,15 +8,12 @@
 #include <cstddef>
 #include <limits>
 
+#include "lib/base/base_page.h"
+
 namespace linchpin::loopback {
 namespace {
 
 constexpr std::size_t kUnlimited = std::numeric_limits<std::size_t>::max();
-
-std::size_t PageBytes() {
-  static const auto bytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  return bytes;
-}
 
 // What one move may take: bytes, and pages of the pipe. A move of n bytes takes n / page of them,
 // rounded up, wherever in a page it begins.
@@ -28,11 +25,11 @@ struct Budget {
 
   // The most bytes that a further move may have.
   std::size_t Most() const {
-    return pages > bytes / PageBytes() ? bytes : std::min(bytes, pages * PageBytes());
+    return pages > bytes / BasePageSize() ? bytes : std::min(bytes, pages * BasePageSize());
   }
   void Spend(std::size_t length) {
     bytes -= length;
-    if (pages != kUnlimited) pages -= (length + PageBytes() - 1) / PageBytes();
+    if (pages != kUnlimited) pages -= (length + BasePageSize() - 1) / BasePageSize();
   }
 };
 
