@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -98,8 +99,7 @@ class Phyr final {
   // With kUnknownAddress: the size of the page that the range lies in, in bytes; it is physically
   // contiguous. Otherwise 0.
   constexpr std::uint64_t granule() const {
-    return Has(PhyrFlags::kUnknownAddress) ? std::uint64_t{1} << (63 - __builtin_clzll(address_))
-                                           : 0;
+    return Has(PhyrFlags::kUnknownAddress) ? std::bit_floor(address_) : 0;
   }
 
   // `length` bytes of it from `offset` on. Requires: they are in it.
@@ -128,7 +128,7 @@ class Phyr final {
       return false;
     if (!Any(flags & kAddressFlags)) return true;
     if (Any(flags & kPlaceless)) return address == 0 && !Any(flags & PhyrFlags::kUnknownAddress);
-    return address != 0 && (length == 0 || __builtin_clzll(address) == __builtin_clzll(last));
+    return address != 0 && (length == 0 || std::bit_floor(address) == std::bit_floor(last));
   }
 
   std::uint64_t address_ = 0;

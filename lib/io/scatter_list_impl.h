@@ -40,9 +40,10 @@ class ScatterList::Impl final {
   // Adds elements for `range`. Requires: there is room.
   void Append(const Range& range, std::uint32_t lkey, internal::OwnerWord owner);
 
-  // Requires: `lease` has one, and there is room.
-  // Whether the lease has a key for the list's device.
+  // Returns: InvalidArgument when the lease has no key for the list's device.
   absl::Status CheckDevice(const Lease& lease) const;
+
+  // Requires: `lease` has one, and there is room.
   void AppendLease(Lease lease, const Range& part);
 
   // All or nothing, for what is not to be had in one lease.

@@ -1,7 +1,7 @@
 // Conversions of lists, each with its checks.
 #include <infiniband/verbs.h>
 
-#include <algorithm>
+#include <bit>
 #include <limits>
 #include <string>
 
@@ -39,7 +39,7 @@ absl::Status AppendElement(std::size_t i, std::uint64_t address, std::uint64_t l
 }
 
 absl::Status CheckPageSize(std::uint64_t page_size) {
-  const bool is_one = page_size >= 4096 && (page_size & (page_size - 1)) == 0;
+  const bool is_one = page_size >= 4096 && std::has_single_bit(page_size);
   if (is_one) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrFormat("%d is no page size; give a power of two of 4096 or more", page_size));

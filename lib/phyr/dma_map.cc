@@ -1,6 +1,7 @@
 #include "linchpin/dma_map.h"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 #include <utility>
 
@@ -10,7 +11,7 @@ namespace linchpin {
 namespace {
 
 bool IsPowerOfTwoOrZero(std::uint64_t number) {
-  return (number & (number - 1)) == 0;
+  return number == 0 || std::has_single_bit(number);
 }
 
 absl::Status CheckLimits(const DmaLimits& limits) {
@@ -132,7 +133,7 @@ class IovaLayout final {
   // Places the next entry. Returns: its offset from the beginning of the range; no sense once it
   // overflowed.
   std::uint64_t Place(const Phyr& entry) {
-    const bool goes_on = end_ != 0 && entry.address() == behind_;
+    const bool goes_on = behind_ != 0 && entry.address() == behind_;
     if (!goes_on) {
       next_ = (next_ + within_) & ~within_;
       next_ += entry.address() & within_;
@@ -140,8 +141,7 @@ class IovaLayout final {
     const std::uint64_t offset = next_;
     overflowed_ |= __builtin_add_overflow(next_, entry.length(), &next_) ||
                    next_ > ~std::uint64_t{0} - within_;
-    behind_ = entry.last() + 1;  // 0 behind the last address, where none begins that goes on.
-    end_ = behind_ == 0 ? 0 : next_;
+    behind_ = entry.last() + 1;
     fresh_ = !goes_on;
     return offset;
   }
@@ -153,8 +153,7 @@ class IovaLayout final {
  private:
   const std::uint64_t within_;
   std::uint64_t next_ = 0;
-  std::uint64_t end_ = 0;     // 0: nothing can go on.
-  std::uint64_t behind_ = 0;  // The address behind the entry placed last.
+  std::uint64_t behind_ = 0;  // The address behind the entry placed last. 0: there is none.
   bool fresh_ = false;
   bool overflowed_ = false;
 };

@@ -1,5 +1,6 @@
 // IovaSpace: best fit, by two orders of the free ranges.
-#include <algorithm>
+#include <bit>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -42,10 +43,6 @@ using BySize =
     boost::intrusive::set<Extent, boost::intrusive::member_hook<Extent, SetHook, &Extent::by_size>,
                           boost::intrusive::key_of_value<SizeOf>>;
 
-bool IsPowerOfTwo(std::uint64_t number) {
-  return number != 0 && (number & (number - 1)) == 0;
-}
-
 }  // namespace
 
 struct IovaSpace::Impl {
@@ -86,7 +83,7 @@ IovaSpace::~IovaSpace() = default;
 absl::StatusOr<std::shared_ptr<IovaSpace>> IovaSpace::Create(const Options& options) {
   const std::uint64_t within = options.granule - 1;
   constexpr std::uint64_t kGranuleMax = std::uint64_t{1} << 51;  // Of which a Phyr holds one.
-  if (!IsPowerOfTwo(options.granule) || options.granule > kGranuleMax ||
+  if (!std::has_single_bit(options.granule) || options.granule > kGranuleMax ||
       (options.first & within) != 0 || (options.last & within) != within ||
       options.last < options.first) {
     return absl::InvalidArgumentError(

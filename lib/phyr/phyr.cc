@@ -28,6 +28,16 @@ absl::Status TooShort(const PhyrList& list, std::uint64_t offset, std::uint64_t 
                                             " from byte ", offset, " on"));
 }
 
+template <typename Change>
+PhyrList Reflagged(const PhyrList& list, Change change) {
+  PhyrList changed;
+  changed.Reserve(list.size());
+  for (const Phyr& entry : list) {
+    changed.Append(Phyr(entry.address(), entry.length(), change(entry.flags())));
+  }
+  return changed;
+}
+
 }  // namespace
 
 namespace internal {
@@ -115,23 +125,11 @@ absl::StatusOr<std::pair<PhyrList, PhyrList>> PhyrList::Split(std::uint64_t offs
 }
 
 PhyrList PhyrList::With(PhyrFlags added) const {
-  added = added & ~kAddressFlags;
-  PhyrList list;
-  list.Reserve(size());
-  for (const Phyr& entry : entries_) {
-    list.Append(Phyr(entry.address(), entry.length(), entry.flags() | added));
-  }
-  return list;
+  return Reflagged(*this, [=](PhyrFlags flags) { return flags | (added & ~kAddressFlags); });
 }
 
 PhyrList PhyrList::Without(PhyrFlags removed) const {
-  removed = removed & ~kAddressFlags;
-  PhyrList list;
-  list.Reserve(size());
-  for (const Phyr& entry : entries_) {
-    list.Append(Phyr(entry.address(), entry.length(), entry.flags() & ~removed));
-  }
-  return list;
+  return Reflagged(*this, [=](PhyrFlags flags) { return flags & ~(removed & ~kAddressFlags); });
 }
 
 }  // namespace linchpin

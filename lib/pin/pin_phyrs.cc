@@ -25,6 +25,27 @@ PhyrFlags FlagsOf(PinKind kind) {
   return PhyrFlags::kNone;
 }
 
+Phyr Dirty(const Phyr& phyr) {
+  return {phyr.address(), phyr.length(), phyr.flags() | PhyrFlags::kDirty};
+}
+
+// Appends `entry`, which is what `here` is in, cut where `written`, from `range` on, begins and
+// ends.
+void AppendCut(const Phyr& entry, const Range& here, std::vector<Range>::const_iterator range,
+               const std::vector<Range>& written, PhyrList& list) {
+  std::uintptr_t at = here.start;
+  const auto append_to = [&](std::uintptr_t end, bool dirty) {
+    const Phyr part = entry.Part(at - here.start, end - at);
+    list.Append(dirty ? Dirty(part) : part);
+    at = end;
+  };
+  for (; range != written.end() && range->start < here.end; ++range) {
+    append_to(std::max(range->start, at), false);
+    append_to(std::min(range->end, here.end), true);
+  }
+  append_to(here.end, false);
+}
+
 // Returns: `list`, which is of the memory from `start` on, with what lies in `written` marked. An
 // entry of unknown address is one page, and is marked if any of it was written: of a part of it
 // nobody could say any more that it goes on with the rest.
@@ -32,23 +53,18 @@ PhyrList MarkedDirty(const PhyrList& list, std::uintptr_t start,
                      const std::vector<Range>& written) {
   PhyrList marked;
   auto range = written.begin();
-  std::uintptr_t at = start;
   for (const Phyr& entry : list) {
-    const std::uintptr_t end = at + entry.length();
-    for (std::uintptr_t from = at; from < end;) {
-      while (range != written.end() && range->end <= from) ++range;
-      const bool whole = range == written.end() || range->start >= end || entry.Has(kPlaceless) ||
-                         entry.Has(PhyrFlags::kUnknownAddress);
-      const bool dirty = range != written.end() && range->start < (whole ? end : from + 1) &&
-                         !entry.Has(kPlaceless);
-      std::uintptr_t to = end;
-      if (!whole) to = std::min(end, dirty ? range->end : range->start);
-      const Phyr part = entry.Part(from - at, to - from);
-      marked.Append(Phyr(part.address(), part.length(),
-                         dirty ? part.flags() | PhyrFlags::kDirty : part.flags()));
-      from = to;
+    const Range here{start, start + entry.length()};
+    start = here.end;
+    while (range != written.end() && range->end <= here.start) ++range;
+    const bool any = range != written.end() && range->Overlaps(here);
+    if (!any || entry.Has(kPlaceless)) {
+      marked.Append(entry);
+    } else if (entry.Has(PhyrFlags::kUnknownAddress)) {
+      marked.Append(Dirty(entry));
+    } else {
+      AppendCut(entry, here, range, written, marked);
     }
-    at = end;
   }
   return marked;
 }

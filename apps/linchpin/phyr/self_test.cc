@@ -22,13 +22,14 @@ struct Reading {
 
 // The kernel may move what is not pinned between two looks at it. Returns: what was the same before
 // and after.
-absl::StatusOr<Reading> ReadSteadily(Range range, PhyrFlags held) {
+absl::StatusOr<Reading> ReadSteadily(Range range, const VaddrPin& pin) {
   constexpr int kTries = 10;
+  const auto read = [&] { return pin ? pin.Phyrs() : ReadPhyrs(range); };
   for (int i = 0;; ++i) {
-    auto list = ReadPhyrs(range, {.add = held});
+    auto list = read();
     if (!list.ok()) return list.status();
     std::vector<std::uint64_t> addresses = AddressesOf(range);
-    const auto again = ReadPhyrs(range, {.add = held});
+    const auto again = read();
     if (!again.ok()) return again.status();
     if (*list == *again || i == kTries) return Reading{*std::move(list), std::move(addresses)};
   }
@@ -59,8 +60,7 @@ TestedMemory Test(MemoryKind kind, const absl::StatusOr<std::shared_ptr<Loopback
   } else {
     pin = Pin(*device, *memory, tested.unpinned);
   }
-  const PhyrFlags held = pin ? PhyrFlags::kPinned | PhyrFlags::kLongterm : PhyrFlags::kNone;
-  auto reading = ReadSteadily(memory->range(), held);
+  auto reading = ReadSteadily(memory->range(), pin);
   auto view = reading.ok() ? MakeView(std::move(reading->list), memory->range().start)
                            : absl::StatusOr<PhyrView>(reading.status());
   if (!view.ok()) {
