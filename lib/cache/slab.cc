@@ -25,6 +25,7 @@ absl::Status Slab::Reserve(std::uint64_t ids) {
     record_map_ = *std::move(records);
     tally_map_ = *std::move(tally);
     region_map_ = *std::move(regions);
+    region_root_ = LeakRoot(region_map_.data(), region_map_.bytes());
     records_ = reinterpret_cast<Record*>(record_map_.data());
     tally_ = reinterpret_cast<std::uint32_t*>(tally_map_.data());
     regions_ = reinterpret_cast<Region*>(region_map_.data());

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 
+#include "lib/base/leak_root.h"
 #include "lib/base/sparse_map.h"
 #include "lib/cache/region.h"
 
@@ -90,6 +91,7 @@ class Slab final {
   SparseMap record_map_;
   SparseMap tally_map_;
   SparseMap region_map_;
+  LeakRoot region_root_;  // A region has what it points to on the heap.
   Record* records_ = nullptr;
   std::uint32_t* tally_ = nullptr;
   Region* regions_ = nullptr;
