@@ -57,8 +57,8 @@ absl::Status VerbsConnection::CreateQueues(std::size_t queue_slots) {
     return most > 0 ? std::min(value, static_cast<std::size_t>(most)) : value;
   };
   slots_ = limit(limit(queue_slots, device.max_qp_wr), device.max_cqe - 1);
-  piece_limits_.extents = limit(limit(kMaxPieceExtents, device.max_sge), device.max_sge_rd);
-  piece_limits_.bytes = device_->port.max_message_bytes;
+  request_limits_.extents = limit(limit(kMaxPieceExtents, device.max_sge), device.max_sge_rd);
+  request_limits_.bytes = device_->port.max_message_bytes;
 
   errno = 0;
   // One more than can be outstanding: an overrun would be fatal.
@@ -79,7 +79,7 @@ absl::StatusOr<QpPtr> VerbsConnection::CreateQueuePair() {
   attributes.recv_cq = completions_.get();
   attributes.qp_type = IBV_QPT_RC;
   attributes.cap.max_send_wr = static_cast<std::uint32_t>(slots_);
-  attributes.cap.max_send_sge = static_cast<std::uint32_t>(piece_limits_.extents);
+  attributes.cap.max_send_sge = static_cast<std::uint32_t>(request_limits_.extents);
   attributes.cap.max_recv_wr = 1;
   attributes.cap.max_recv_sge = 1;
   errno = 0;

@@ -24,7 +24,7 @@ class VerbsConnection final {
   ibv_qp* requester() const { return requester_.get(); }
   ibv_cq* completions() const { return completions_.get(); }
   std::size_t slots() const { return slots_; }
-  PieceLimits piece_limits() const { return piece_limits_; }
+  RequestLimits request_limits() const { return request_limits_; }
 
  private:
   explicit VerbsConnection(std::shared_ptr<const VerbsContext> device)
@@ -45,7 +45,7 @@ class VerbsConnection final {
   QpPtr responder_;
   QpPtr requester_;
   std::size_t slots_ = 0;
-  PieceLimits piece_limits_;
+  RequestLimits request_limits_;
 };
 
 }  // namespace linchpin

@@ -15,7 +15,7 @@ namespace linchpin {
 // More extents than this in one work request bring nothing, and make each slot of a queue larger.
 inline constexpr std::size_t kMaxPieceExtents = 16;
 
-struct PieceLimits {
+struct RequestLimits {
   std::size_t extents = 1;  // At most kMaxPieceExtents, at least 1.
   std::size_t bytes = 1;    // Below 4 GiB, at least 1.
 };
@@ -30,7 +30,7 @@ struct Piece {
 class Pieces final {
  public:
   // Requires: `transfer`'s extents outlive this.
-  Pieces(const Transfer& transfer, PieceLimits limits)
+  Pieces(const Transfer& transfer, RequestLimits limits)
       : local_(transfer.local), remote_address_(transfer.remote.address), limits_(limits) {}
 
   // Whether there is another piece. A transfer of no bytes has one, without extents.
@@ -44,7 +44,7 @@ class Pieces final {
 
   std::span<const LocalExtent> local_;
   std::uint64_t remote_address_;  // Of the next byte, as next_ and offset_ are of the local one.
-  const PieceLimits limits_;
+  const RequestLimits limits_;
   std::size_t next_ = 0;
   std::size_t offset_ = 0;  // In local_[next_].
   bool first_ = true;

@@ -78,7 +78,7 @@ absl::Status VerbsTransport::PostPieces(const Transfer& transfer, Posted& posted
     return absl::OkStatus();
   }
   Piece piece;
-  for (Pieces pieces(transfer, connection_->piece_limits()); pieces.more();) {
+  for (Pieces pieces(transfer, connection_->request_limits()); pieces.more();) {
     while (requests_ == connection_->slots()) {
       if (absl::Status waited = WaitForCompletions(); !waited.ok()) return waited;
       if (failed_) return absl::OkStatus();

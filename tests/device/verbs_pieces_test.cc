@@ -14,7 +14,7 @@ namespace linchpin {
 namespace {
 
 // Address, length and key of each extent, in one line a piece.
-std::vector<std::string> Cut(const std::vector<LocalExtent>& local, PieceLimits limits) {
+std::vector<std::string> Cut(const std::vector<LocalExtent>& local, RequestLimits limits) {
   const Transfer transfer{
       .operation = Operation::kWrite, .local = local, .remote = {.address = 5000, .rkey = 1}};
   std::vector<std::string> lines;
