@@ -159,6 +159,7 @@ class Lease final {
 
   Range range() const { return range_; }  // What was asked for.
   Range registered() const;               // What the MR covers.
+  Access access() const;                  // What the MR allows: at least what was asked for.
   LeaseState state() const;
   bool cached() const;   // Whether the registration is kept for others after this lease.
   bool revoked() const;  // Whether its PinFile took it back: the keys may be dead.

@@ -139,9 +139,9 @@ class ScatterList final {
   // Adds the memory of `lease`, or `part` of it. The list has the lease from then on; on error it
   // is given back.
   // Returns: InvalidArgument for an empty lease, a part that is empty or not within it, or too much
-  // for one list, or when its registrar has not the list's device; FailedPrecondition for a lease
-  // that was revoked. A stale one is added: its holder knows whether the bytes of the old mapping
-  // are wanted.
+  // for one list, when its registrar has not the list's device, or when the device is to write and
+  // the lease does not allow it; FailedPrecondition for a lease that was revoked. A stale one is
+  // added: its holder knows whether the bytes of the old mapping are wanted.
   absl::Status AddLease(Lease lease);
   absl::Status AddLease(Lease lease, Range part);
 
@@ -169,8 +169,9 @@ class ScatterList final {
   absl::Status Adopt(std::size_t index, std::shared_ptr<const void> registration);
 
   // The same for a pin, which is marked dirty on Release if the device writes. Returns: as above,
-  // and InvalidArgument for a pin of other memory or with another lkey; FailedPrecondition for one
-  // that was revoked. On error the reference is dropped.
+  // and InvalidArgument for a pin of other memory, with another lkey, or without the right to write
+  // that the list needs; FailedPrecondition for one that was revoked. On error the reference is
+  // dropped.
   absl::Status Adopt(std::size_t index, VaddrPin pin);
 
   // Adopts all borrowed elements that have this lkey. Returns: how many; as above for null.

@@ -135,6 +135,11 @@ Range Lease::registered() const {
   return core_->RegisteredOf(region_);
 }
 
+Access Lease::access() const {
+  LINCHPIN_CHECK(core_ != nullptr);
+  return core_->AccessOf(region_);
+}
+
 LeaseState Lease::state() const {
   LINCHPIN_CHECK(core_ != nullptr);
   return core_->StateOf(region_, range_);

@@ -136,6 +136,7 @@ class CacheCore final : public MemoryMonitor::Listener, public PinFileClient {
   std::size_t DevicesOf(RegionId id) const;
   RegistrationKeys KeysOf(RegionId id, std::size_t device) const;
   Range RegisteredOf(RegionId id) const;
+  Access AccessOf(RegionId id) const { return hits_.slab().held(id).access; }
   bool IsKept(RegionId id) const;
   LeaseState StateOf(RegionId id, const Range& range) const;
   bool IsRevoked(RegionId id) const;

@@ -161,6 +161,7 @@ void CacheCore::PublishClaimLocked(Region& claim, ExtrasChain& keys, ExtrasChain
   record.lkey.store(from.lkey.load(std::memory_order_relaxed), std::memory_order_relaxed);
   record.rkey.store(from.rkey.load(std::memory_order_relaxed), std::memory_order_relaxed);
   claim.use.claim = true;
+  claim.access = hits_.slab().held(own->base).access;
   claim.Apply(RegionEvent::kRegistered);  // No bytes: its range stays empty.
   claim.extras = std::move(keys);
   OwnLocked(claim, std::move(own));

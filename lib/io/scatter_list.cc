@@ -67,6 +67,13 @@ absl::Status ScatterList::Impl::CheckDevice(const Lease& lease) const {
                    lease.range().ToString(), " has ", lease.devices(), "; count them from 0"));
 }
 
+absl::Status ScatterList::Impl::CheckRights(const Range& range, Access access) const {
+  if (direction == TransferDirection::kDeviceReads || Any(access & Access::kLocalWrite)) [[likely]]
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the device is to write to ", range.ToString(),
+                                                 "; register it for Access::kLocalWrite"));
+}
+
 void ScatterList::Impl::AppendLease(Lease lease, const Range& part) {
   const std::uint32_t lkey = lease.lkey(device);
   ScatterOwner& owner = arena.New();
@@ -156,6 +163,9 @@ absl::Status ScatterList::AddLease(Lease lease, Range part) {
   }
   if (absl::Status room = impl_->CheckRoom(part, 1); !room.ok()) return room;
   if (absl::Status known = impl_->CheckDevice(lease); !known.ok()) return known;
+  if (absl::Status allowed = impl_->CheckRights(part, lease.access()); !allowed.ok()) {
+    return allowed;
+  }
   impl_->AppendLease(std::move(lease), part);
   return absl::OkStatus();
 }
@@ -175,11 +185,7 @@ absl::Status ScatterList::AddRange(RegistrationCache& cache, const void* address
   if (absl::Status usable = Usable(); !usable.ok()) return usable;
   const absl::StatusOr<Range> range = Range::Of(address, length);
   if (!range.ok()) return range.status();
-  const bool writes = impl_->direction == TransferDirection::kDeviceWrites;
-  if (writes && !Any(access & Access::kLocalWrite)) {
-    return absl::InvalidArgumentError(absl::StrCat("the device is to write to ", range->ToString(),
-                                                   "; acquire it for Access::kLocalWrite"));
-  }
+  if (absl::Status allowed = impl_->CheckRights(*range, access); !allowed.ok()) return allowed;
   if (absl::Status room = impl_->CheckRoom(*range, 1); !room.ok()) return room;
   absl::Status refusal;
   if (length <= cache.max_region_bytes()) {
@@ -217,6 +223,9 @@ absl::Status ScatterList::Adopt(std::size_t index, VaddrPin pin) {
   if (impl_->device >= pin.devices() || pin.lkey(impl_->device) != element.lkey) {
     return absl::InvalidArgumentError(
         absl::StrCat("element ", index, " has another lkey than the pin; adopt its own pin"));
+  }
+  if (absl::Status allowed = impl_->CheckRights(range, pin.rights()); !allowed.ok()) {
+    return allowed;
   }
   if (pin.revoked()) {
     return absl::FailedPreconditionError(absl::StrCat("the pin of ", pin.range().ToString(),

@@ -43,6 +43,9 @@ class ScatterList::Impl final {
   // Returns: InvalidArgument when the lease has no key for the list's device.
   absl::Status CheckDevice(const Lease& lease) const;
 
+  // Returns: InvalidArgument when the device is to write to `range` and `access` does not let it.
+  absl::Status CheckRights(const Range& range, Access access) const;
+
   // Requires: `lease` has one, and there is room.
   void AppendLease(Lease lease, const Range& part);
 

@@ -61,6 +61,22 @@ TEST_F(Owned, RemoteRightsHaveARegistrationOfEachOwner) {
   EXPECT_EQ(c.registered(), RangeAt(memory_.data(), 100));
 }
 
+TEST_F(Owned, LeasesTellWhatTheirRegistrationAllows) {
+  Make();
+  Owner owner;
+  const Lease plain = Get(memory_.data(), kPage, kRead);
+  EXPECT_EQ(plain.access(), kRead);
+  const Lease owned = GetFor(owner, memory_.data(), kPage, kWrite);
+  const Lease after = Get(memory_.data(), kPage, kRead);
+  EXPECT_EQ(plain.access(), kRead) << "never upgraded in place";
+  EXPECT_EQ(owned.access(), kWrite);
+  EXPECT_EQ(after.access(), kWrite) << "more than was asked for";
+  EXPECT_EQ(GetFor(owner, memory_.data(), 100, kRemote).access(), kRemote);
+  owner.Die();
+  ASSERT_TRUE(Revoked(owned));
+  EXPECT_EQ(owned.access(), kWrite);
+}
+
 TEST_F(Owned, WhatOnlyTheOwnerClaimsIsDeregisteredAlthoughHeld) {
   Make();
   Owner owner;

@@ -54,10 +54,10 @@ class ScatterFixture : public CacheFixture {
     return {registration->keys[0].lkey, std::shared_ptr<Registration>(registration, end)};
   }
 
-  VaddrPin Pin(const void* address, std::size_t length) {
+  VaddrPin Pin(const void* address, std::size_t length, Access rights = kWrite) {
     PinRequest request;
     request.range = RangeAt(address, length);
-    request.rights = kWrite;
+    request.rights = rights;
     auto pin = PinVaddr(registrar_, request);
     EXPECT_TRUE(pin.ok()) << pin.status();
     return pin.ok() ? *std::move(pin) : VaddrPin();

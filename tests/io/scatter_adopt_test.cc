@@ -74,6 +74,16 @@ TEST_F(ScatterAdopt, APinEndsWithTheList) {
   EXPECT_FALSE(registrar_->IsAlive(lkey));
 }
 
+TEST_F(ScatterAdopt, APinOfWhatTheDeviceWritesIsForWriting) {
+  const VaddrPin readable = Pin(memory_.data(), kPage, kRead);
+  const VaddrPin writable = Pin(memory_.data(), kPage);
+  ScatterList list(kWrites);
+  ASSERT_TRUE(list.AddBorrowed(memory_.data(), 10, readable.lkey()).ok());
+  ASSERT_TRUE(list.AddBorrowed(memory_.data(), 10, writable.lkey()).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(list.Adopt(0, readable.Ref())));
+  EXPECT_TRUE(list.Adopt(1, writable.Ref()).ok());
+}
+
 TEST_F(ScatterAdopt, APinMustBeTheElementsOwn) {
   const VaddrPin pin = Pin(memory_.data(), kPage);
   const VaddrPin other = Pin(memory_.data(), 2 * kPage);

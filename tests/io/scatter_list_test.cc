@@ -95,6 +95,23 @@ TEST_F(ScatterListTest, AStaleLeaseIsItsHoldersBusiness) {
   EXPECT_TRUE(list.AddLease(std::move(lease)).ok());
 }
 
+TEST_F(ScatterListTest, WhatTheDeviceWritesIsLeasedForWriting) {
+  const Owner owner;
+  ScatterList list(kWrites);
+  const absl::Status refused = list.AddLease(Get(memory_.data(), 100, kRead));
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("kLocalWrite"));
+  EXPECT_EQ(leases(), 0u) << "given back";
+  EXPECT_EQ(list.size(), 0u);
+  ASSERT_TRUE(list.AddLease(Get(memory_.data() + 4 * kPage, 100, kWrite)).ok());
+  ASSERT_TRUE(list.AddLease(Get(memory_.data() + 4 * kPage, 100, kRead)).ok()) << "the same region";
+  ASSERT_TRUE(list.AddLease(Get(memory_.data() + 4 * kPage, 100, kRemote)).ok());
+  ASSERT_TRUE(list.AddLease(GetFor(owner, memory_.data() + 4 * kPage, 100, kWrite)).ok());
+  ASSERT_TRUE(list.Release().ok());
+  ScatterList source(kReads);
+  ASSERT_TRUE(source.AddLease(Get(memory_.data(), 100, kRead)).ok());
+}
+
 TEST_F(ScatterListTest, BorrowedMemoryMustBeARange) {
   ScatterList list(kReads);
   constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
