@@ -8,14 +8,13 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 #include "lib/base/error.h"
+#include "tests/edu/pci_device.h"
 
 namespace linchpin::testing {
 namespace {
@@ -41,23 +40,6 @@ constexpr std::uint16_t kPciBusMaster = 4;
 // the whole machine for a moment.
 constexpr auto kTransferTime = std::chrono::milliseconds(100);
 constexpr auto kDeadline = std::chrono::seconds(30);
-
-std::string FirstWord(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  std::string word;
-  in >> word;
-  return word;
-}
-
-// Counts: the device is on while more have written 1 than 0.
-absl::Status Enable(const std::string& folder, bool on) {
-  const std::string path = folder + "/enable";
-  const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file.valid() || write(file.get(), on ? "1" : "0", 1) != 1) {
-    return ErrnoToStatus(errno, path, "be root");
-  }
-  return absl::OkStatus();
-}
 
 std::uint64_t TotalBytes(std::span<const BusRange> segments) {
   std::uint64_t total = 0;
@@ -92,18 +74,10 @@ class SegmentCursor final {
 
 absl::StatusOr<std::vector<std::unique_ptr<EduEngine>>> EduEngine::OpenAll(
     const OwnedFrames& owned) {
-  std::vector<std::string> folders;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/bus/pci/devices", error)) {
-    if (FirstWord(entry.path() / "vendor") == "0x1234" &&
-        FirstWord(entry.path() / "device") == "0x11e8") {
-      folders.push_back(entry.path());
-    }
-  }
+  const std::vector<std::string> folders = FindPciDevices("0x1234", "0x11e8");
   if (folders.empty()) {
     return absl::NotFoundError("no edu device (PCI 1234:11e8); use tools/rxe-vm --edu 24");
   }
-  std::sort(folders.begin(), folders.end());
   std::vector<std::unique_ptr<EduEngine>> engines;
   for (const std::string& folder : folders) {
     auto engine = std::unique_ptr<EduEngine>(new EduEngine(folder, owned));
@@ -114,7 +88,7 @@ absl::StatusOr<std::vector<std::unique_ptr<EduEngine>>> EduEngine::OpenAll(
 }
 
 absl::Status EduEngine::Open() {
-  if (absl::Status status = Enable(folder_, true); !status.ok()) return status;
+  if (absl::Status status = EnablePciDevice(folder_, true); !status.ok()) return status;
   const std::string config = folder_ + "/config";
   config_.Reset(open(config.c_str(), O_RDWR | O_CLOEXEC));
   if (!config_.valid()) return ErrnoToStatus(errno, config, "be root");
@@ -137,7 +111,7 @@ absl::Status EduEngine::Open() {
 EduEngine::~EduEngine() {
   if (config_.valid()) static_cast<void>(SetBusMaster(false));
   if (registers_ != nullptr) munmap(registers_, kRegistersBytes);
-  static_cast<void>(Enable(folder_, false));
+  static_cast<void>(EnablePciDevice(folder_, false));
 }
 
 absl::Status EduEngine::SetBusMaster(bool on) {

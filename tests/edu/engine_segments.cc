@@ -25,7 +25,7 @@ absl::StatusOr<BusRange> TranslateFirst(std::span<const DmaTranslation> translat
 absl::StatusOr<std::vector<BusRange>> EngineSegments(const DmaMapping& mapping) {
   std::vector<BusRange> ranges;
   for (Phyr segment : mapping.segments()) {
-    if (mapping.translations().empty()) {
+    if (mapping.translations().empty() || segment.Has(PhyrFlags::kBusAddress)) {
       ranges.push_back({segment.address(), segment.length()});
       continue;
     }

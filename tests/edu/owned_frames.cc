@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 
@@ -66,6 +67,14 @@ absl::StatusOr<std::vector<std::uint64_t>> OwnedFrames::Add(Range pinned) {
     if ((each & kFlagZeroPage) == 0) continue;
     return absl::FailedPreconditionError(absl::StrCat(pinned.ToString(), ": has the zero page"));
   }
+  const MutexLock lock(mutex_);
+  for (const std::uint64_t frame : frames) ++frames_[frame];
+  return frames;
+}
+
+std::vector<std::uint64_t> OwnedFrames::AddDevice(BusRange memory) {
+  std::vector<std::uint64_t> frames(memory.bytes / kPage);
+  std::iota(frames.begin(), frames.end(), memory.address / kPage);
   const MutexLock lock(mutex_);
   for (const std::uint64_t frame : frames) ++frames_[frame];
   return frames;

@@ -42,6 +42,8 @@ class OwnedFrames final {
   // Returns: the frame of each page; FailedPrecondition when there is none, or only the kernel's
   // page of zeros; otherwise why they cannot be seen.
   absl::StatusOr<std::vector<std::uint64_t>> Add(Range pinned);
+  // Of memory that a device has, and nobody but this test uses. Returns: as above.
+  std::vector<std::uint64_t> AddDevice(BusRange memory);
   void Remove(const std::vector<std::uint64_t>& frames);
 
   bool Contain(BusRange range) const;

@@ -28,6 +28,9 @@ QEMU = "qemu-system-x86_64"
 # 28 bits without a word; with this mask it reaches all the memory that a guest can have.
 MAX_EDU_ENGINES = 24
 EDU_DEVICE = "edu,dma_mask=0xffffffffff"
+# Beside them one device that has memory itself, so that engines have a peer to copy from and to.
+PEER_MEMORY = "memory-backend-ram,id=peer-memory,size=1M,share=on"
+PEER_DEVICE = "ivshmem-plain,memdev=peer-memory"
 
 KERNEL_PARAMETERS = (
     "console=ttyS0", "earlyprintk=ttyS0", "loglevel=6", "rdinit=/init",
@@ -206,6 +209,8 @@ def _command(
         "-device", "virtio-serial-pci",
     ]
     command += ["-device", EDU_DEVICE] * size.edu_engines
+    if size.edu_engines:
+        command += ["-object", PEER_MEMORY, "-device", PEER_DEVICE]
     for number, (name, fd) in enumerate((("control", control), ("out", stdout), ("err", stderr))):
         command += ["-chardev", f"socket,id={name},fd={fd}",
                     "-device", f"virtserialport,chardev={name},name={name},nr={number + 1}"]
