@@ -64,7 +64,8 @@ struct DmaLimits {
   std::uint64_t merge_granule = 1;
   bool device_writes = true;  // To the memory, so the page of zeros is refused.
   // Null: the device sees physical addresses. Otherwise through an IOMMU, whose pages are the
-  // space's granule: the list lies in one range of it.
+  // space's granule: the list lies in one range of it. It should have no addresses that are a peer
+  // device's memory: which of the two such an address is, a device cannot say.
   std::shared_ptr<IovaSpace> iova = nullptr;
 };
 

@@ -102,7 +102,9 @@ struct ReadPhyrsOptions {
 //
 // A process without CAP_SYS_ADMIN may not see frame numbers. Its list has kUnknownAddress entries,
 // each of one page of the mapping, which is the contiguity that can be promised: transparent huge
-// pages are not seen then, nor the page of zeros.
+// pages are not seen then, nor the page of zeros. So has everybody's, of a device's memory
+// (kDevice): the kernel mostly leaves it out of the page map, and only the device's driver knows
+// its bus address.
 //
 // Returns: the list; otherwise InvalidArgument for an empty range; NotFound, PermissionDenied or
 // Unavailable, with what to do, when the process's maps or page map cannot be read.

@@ -17,7 +17,10 @@ internal::PageMap::Kind KindOf(const MemoryPiece& piece) {
   internal::PageMap::Kind kind;
   kind.page_size = piece.mapping.page_size;
   if (kind.page_size != BasePageSize()) kind.flags |= PhyrFlags::kHuge;
-  if (piece.target == PinTarget::kDevice) kind.flags |= PhyrFlags::kDevice;
+  if (piece.target == PinTarget::kDevice) {
+    kind.flags |= PhyrFlags::kDevice;
+    kind.left_out = true;
+  }
   if ((piece.mapping.protection & PROT_WRITE) != 0) kind.flags |= PhyrFlags::kWritable;
   return kind;
 }

@@ -38,6 +38,10 @@ absl::Status CheckEntry(const PhyrList& list, std::size_t i, const DmaLimits& li
   const char* refused = nullptr;
   if (entry.Has(kPlaceless)) {
     refused = "is not in memory; pin it, and read the list after that";
+  } else if (entry.Has(PhyrFlags::kUnknownAddress) && entry.Has(PhyrFlags::kDevice)) {
+    refused =
+        "is a device's memory, whose address no page map shows; give its bus address, with "
+        "kBusAddress (a PCI device's is in /sys/bus/pci/devices/*/resource)";
   } else if (entry.Has(PhyrFlags::kUnknownAddress)) {
     refused = "has no address that this process may see; read the list with CAP_SYS_ADMIN";
   } else if (entry.Has(PhyrFlags::kOnDemand)) {

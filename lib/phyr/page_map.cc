@@ -202,7 +202,7 @@ class PageMap::Runs final {
     step_ = 0;
     next_ = place;
     if (place == PageMapEntry::kAbsent) {
-      state_ = State::kAbsent;
+      state_ = kind_.left_out ? State::kHidden : State::kAbsent;
     } else if (place == PageMapEntry::kSwapped) {
       state_ = State::kSwapped;
     } else if (place == PageMapEntry::kPresent) {

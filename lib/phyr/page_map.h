@@ -63,6 +63,7 @@ class PageMap final {
   struct Kind {
     std::uint64_t page_size = 4096;      // The mapping's, in bytes: huge for hugetlb.
     PhyrFlags flags = PhyrFlags::kNone;  // Of each entry that is there.
+    bool left_out = false;               // Of the page map: what it calls absent may be there.
   };
 
   // Appends `range`, which lies in one mapping, to the list.

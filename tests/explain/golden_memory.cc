@@ -13,14 +13,15 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <utility>
 
 #include "lib/base/fd.h"
+#include "tests/testing/memory.h"
 
 namespace linchpin::testing {
 namespace {
 
-constexpr std::size_t kPage = 4096;
 constexpr std::size_t kHuge = std::size_t{2} << 20;
 
 Specimen At(void* address, std::size_t bytes) {
@@ -129,14 +130,9 @@ Specimen PciBar() {
 }
 
 Specimen Named(const char* mapping) {
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    if (line.find(mapping) == std::string::npos) continue;
-    std::size_t used = 0;
-    const std::uintptr_t start = std::stoull(line, &used, 16);
-    return {{start, std::stoull(line.substr(used + 1), nullptr, 16)}, ""};
-  }
-  return Specimen::Absent(std::string("no ") + mapping);
+  const std::optional<Range> found = FindMapping(mapping);
+  if (!found) return Specimen::Absent(std::string("no ") + mapping);
+  return {*found, ""};
 }
 
 Specimen FileIn(const char* variable, Shape shape) {

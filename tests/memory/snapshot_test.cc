@@ -129,17 +129,9 @@ TEST(Snapshot, KnowsAFileSystemThatWritesBackFromOneThatIsMemory) {
 }
 
 TEST(Snapshot, KnowsTheMemoryOfDevicesFromOrdinaryOne) {
-  std::uintptr_t vvar = 0;
-  const Fd maps(open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
-  std::string text(std::size_t{1} << 20, '\0');
-  std::size_t size = 0;
-  for (ssize_t got = 0; (got = read(maps.get(), text.data() + size, text.size() - size)) > 0;) {
-    size += static_cast<std::size_t>(got);
-  }
-  const std::size_t at = text.find("[vvar]");
-  if (at == std::string::npos) GTEST_SKIP() << "no [vvar] is mapped here";
-  vvar = std::stoull(text.substr(text.rfind('\n', at) + 1), nullptr, 16);
-  EXPECT_EQ(PieceOf({vvar, vvar + 1}).target, PinTarget::kDevice);
+  const std::optional<Range> vvar = testing::FindMapping("[vvar]");
+  if (!vvar) GTEST_SKIP() << "no [vvar] is mapped here";
+  EXPECT_EQ(PieceOf(*vvar).target, PinTarget::kDevice);
   const Fd zero(open("/dev/zero", O_RDWR | O_CLOEXEC));
   const FileMapping zeros(zero.get(), MAP_PRIVATE);
   EXPECT_EQ(PieceOf(zeros.range()).target, PinTarget::kAnonymous);

@@ -16,10 +16,12 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "linchpin/dma_map.h"
 #include "linchpin/phyr.h"
 #include "tests/testing/child.h"
 #include "tests/testing/memory.h"
@@ -30,6 +32,7 @@ namespace {
 using internal::PageMap;
 using internal::PageMapEntry;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using testing::kPage;
 using testing::Mapped;
 
@@ -284,6 +287,25 @@ TEST(ReadPhyrs, GuardPagesAreAbsent) {
   ASSERT_EQ(list->size(), 3U);
   if ((*list)[1].Has(PhyrFlags::kSwapped)) GTEST_SKIP() << "this kernel's page map shows no guards";
   EXPECT_EQ((*list)[1], Phyr(0, 2 * kPage, PhyrFlags::kAbsent));
+}
+
+// The kernel's page map leaves most of such mappings out, to root too.
+TEST(ReadPhyrs, OfADevicesMemoryTheAddressIsSeldomKnown) {
+  const std::optional<Range> vvar = testing::FindMapping("[vvar]");
+  if (!vvar) GTEST_SKIP() << "no [vvar] is mapped here";
+  const auto list = ReadPhyrs({vvar->start + 10, vvar->start + kPage});
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->size(), 1u);
+  const std::uint64_t shown = AddressOf(vvar->start + 10);
+  if (shown != 0) {
+    EXPECT_EQ((*list)[0], Phyr(shown, kPage - 10, PhyrFlags::kDevice));
+    return;
+  }
+  const PhyrFlags flags = PhyrFlags::kDevice | PhyrFlags::kUnknownAddress;
+  EXPECT_EQ((*list)[0], Phyr(kPage + 10, kPage - 10, flags));
+  const absl::Status refused = DmaMap(*list).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("kBusAddress"));
 }
 
 TEST(ReadPhyrs, BadRangesAndProcessesAreErrors) {

@@ -6,7 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
+#include <string_view>
 #include <utility>
+
+#include "linchpin/range.h"
 
 namespace linchpin::testing {
 
@@ -38,5 +42,8 @@ class Mapped final {
   char* data_ = nullptr;
   std::size_t bytes_;
 };
+
+// The first mapping of this process whose line in its maps has `name`, such as "[vvar]".
+std::optional<Range> FindMapping(std::string_view name);
 
 }  // namespace linchpin::testing

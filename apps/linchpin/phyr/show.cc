@@ -81,7 +81,11 @@ absl::StatusOr<PhyrView> MakeView(PhyrList list, std::uint64_t start) {
 }
 
 std::string UnknownText(const PhyrSummary& summary) {
-  if (summary.bytes_with(PhyrFlags::kUnknownAddress) == 0) return "";
+  const std::uint64_t unknown = summary.bytes_with(PhyrFlags::kUnknownAddress);
+  if (unknown == 0) return "";
+  if (unknown == summary.bytes_with(PhyrFlags::kDevice)) {
+    return "the addresses of a device's memory are not shown: only its driver knows them";
+  }
   return "physical addresses are not shown to this process; run as root, or with CAP_SYS_ADMIN. "
          "Known all the same: what is in memory, and that each page of the mapping is in one "
          "piece; "
