@@ -8,7 +8,8 @@
 
 namespace linchpin::bench {
 
-LinchpinContender::LinchpinContender(Freshness freshness, std::shared_ptr<MemoryMonitor> monitor) {
+LinchpinContender::LinchpinContender(Freshness freshness, std::shared_ptr<MemoryMonitor> monitor,
+                                     Audit audit) {
   constexpr std::uint64_t kPlenty = std::uint64_t{1} << 50;
   constexpr std::uint64_t kRegions = std::uint64_t{1} << 24;
   if (monitor == nullptr) monitor = MemoryMonitor::Shared();
@@ -18,7 +19,8 @@ LinchpinContender::LinchpinContender(Freshness freshness, std::shared_ptr<Memory
       std::make_shared<NoopRegistrar>(device_), {.freshness = freshness,
                                                  .max_idle_bytes = kPlenty,
                                                  .max_regions = kRegions,
-                                                 .monitor = monitor});
+                                                 .monitor = monitor,
+                                                 .audit = audit});
   if (!cache.ok()) Fail(cache.status().ToString());
   cache_ = *std::move(cache);
 }

@@ -31,7 +31,8 @@ class LinchpinContender final {
   using Claim = Lease;
 
   explicit LinchpinContender(Freshness freshness = Freshness::kSynchronised,
-                             std::shared_ptr<MemoryMonitor> monitor = nullptr);
+                             std::shared_ptr<MemoryMonitor> monitor = nullptr,
+                             Audit audit = Audit::kNone);
   ~LinchpinContender();
   LinchpinContender(const LinchpinContender&) = delete;
   LinchpinContender& operator=(const LinchpinContender&) = delete;
