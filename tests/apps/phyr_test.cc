@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -243,6 +244,18 @@ TEST(PhyrTool, WithoutPrivilegeSaysWhatIsKnownAndWhatToDo) {
   const ToolRun text = RunTool(Arguments(child.pid(), RangeOf(memory)), as_child);
   EXPECT_THAT(text.out, HasSubstr("run as root, or with CAP_SYS_ADMIN"));
   EXPECT_THAT(text.out, HasSubstr("in a page of 4 KiB"));
+}
+
+TEST(PhyrTool, SaysThatNobodyIsToldWhereADevicesMemoryIs) {
+  const std::optional<Range> vvar = FindMapping("[vvar]");
+  if (!vvar) GTEST_SKIP() << "no [vvar] is mapped here";
+  const auto list = ReadPhyrs(*vvar);
+  ASSERT_TRUE(list.ok()) << list.status();
+  if (!(*list)[0].Has(PhyrFlags::kUnknownAddress)) GTEST_SKIP() << "this kernel tells it";
+  const Json json = RunTool(Arguments(getpid(), *vvar, {"--json"})).json();
+  EXPECT_THAT(json["unknown"].get<std::string>(), HasSubstr("only its driver knows"));
+  EXPECT_EQ(json["flag_bytes"]["device"], vvar->size());
+  EXPECT_EQ(json["phyrs"][0]["flags"], Json::array({"device", "unknown-address"}));
 }
 
 TEST(PhyrTool, SaysWhoMayLookAtAProcess) {
