@@ -48,20 +48,59 @@ bool FramesAreShown() {
 }
 
 // The address of the byte at `at`, by its own entry of the page map. 0 if it is nowhere.
-std::uint64_t AddressOf(std::uintptr_t at) {
+std::uint64_t EntryAddressOf(std::uintptr_t at) {
   PageMapEntry entry{};
   const auto map = PageMap::Open(0);
   EXPECT_TRUE(map->ReadEntries(at / kPage, {&entry, 1}).ok());
   return entry.present() ? entry.frame() * kPage + at % kPage : 0;
 }
 
+// A list, and the address of each page of its range by the page's own entry, all of one time: the
+// kernel may move pages that nobody has pinned, and so the list was read again after the entries.
+class Snapshot final {
+ public:
+  explicit Snapshot(Range range) : first_page_(range.start / kPage) {
+    const auto start = std::chrono::steady_clock::now();
+    while (!Take(range)) {
+      if (std::chrono::steady_clock::now() - start < std::chrono::seconds(30)) continue;
+      ADD_FAILURE() << "the memory does not come to rest";
+      return;
+    }
+  }
+
+  const PhyrList& list() const { return list_; }
+  // Of a byte of the range. 0 if it is nowhere.
+  std::uint64_t AddressOf(std::uintptr_t at) const {
+    const std::uint64_t page = pages_[at / kPage - first_page_];
+    return page == 0 ? 0 : page + at % kPage;
+  }
+
+ private:
+  bool Take(Range range) {
+    auto list = ReadPhyrs(range);
+    EXPECT_TRUE(list.ok()) << list.status();
+    if (!list.ok()) return true;
+    list_ = *std::move(list);
+    pages_.clear();
+    for (std::uint64_t page = first_page_; page <= (range.end - 1) / kPage; ++page) {
+      pages_.push_back(EntryAddressOf(page * kPage));
+    }
+    const auto again = ReadPhyrs(range);
+    return again.ok() && *again == list_;
+  }
+
+  const std::uint64_t first_page_;
+  PhyrList list_;
+  std::vector<std::uint64_t> pages_;
+};
+
 // Compares each page's address with what its own entry says.
-void ExpectTrue(const PhyrList& list, Range range) {
-  ASSERT_EQ(list.length(), range.size());
+void ExpectTrue(const Snapshot& snapshot, Range range) {
+  ASSERT_EQ(snapshot.list().length(), range.size());
   std::uintptr_t at = range.start;
-  for (const Phyr& piece : list.Pieces({.boundary = kPage, .max_length = kPage})) {
+  for (const Phyr& piece : snapshot.list().Pieces({.boundary = kPage, .max_length = kPage})) {
     if (piece.placed()) {
-      ASSERT_EQ(piece.address(), AddressOf(at)) << piece.ToString();
+      ASSERT_EQ(piece.address(), snapshot.AddressOf(at)) << piece.ToString();
     }
     at += piece.length();
   }
@@ -79,10 +118,9 @@ TEST_F(ReadPhyrsTest, FindsEachPageOfTouchedMemoryFromTheFirstByteToTheLast) {
   std::memset(memory.data(), 1, memory.size());
   for (const Range range : {RangeOf(memory), Range{memory.start() + 17, memory.start() + 18},
                             Range{memory.start() + kPage - 1, memory.start() + 200 * kPage + 1}}) {
-    const auto list = ReadPhyrs(range);
-    ASSERT_TRUE(list.ok()) << list.status();
-    ExpectTrue(*list, range);
-    for (const Phyr& entry : *list)
+    const Snapshot snapshot(range);
+    ExpectTrue(snapshot, range);
+    for (const Phyr& entry : snapshot.list())
       EXPECT_TRUE(entry.Has(PhyrFlags::kWritable)) << entry.ToString();
   }
 }
@@ -93,30 +131,30 @@ TEST_F(ReadPhyrsTest, SaysWhatWasNeverTouchedAndWhatIsZero) {
   std::memset(memory.data() + kPage, 1, kPage);
   std::atomic_ref(memory.data()[4 * kPage]).load();
   std::atomic_ref(memory.data()[5 * kPage]).load();
-  const auto list = ReadPhyrs(RangeOf(memory));
-  ASSERT_TRUE(list.ok()) << list.status();
-  ASSERT_EQ(list->size(), 5U);
-  EXPECT_EQ((*list)[0], Phyr(0, kPage, PhyrFlags::kAbsent));
-  EXPECT_EQ((*list)[1], Phyr(AddressOf(memory.start() + kPage), kPage, PhyrFlags::kWritable));
-  EXPECT_EQ((*list)[2], Phyr(0, 2 * kPage, PhyrFlags::kAbsent));
-  EXPECT_TRUE((*list)[3].Has(PhyrFlags::kZeroPage)) << (*list)[3].ToString();
-  EXPECT_EQ((*list)[4], (*list)[3]);
+  const Snapshot snapshot(RangeOf(memory));
+  const PhyrList& list = snapshot.list();
+  ASSERT_EQ(list.size(), 5U);
+  EXPECT_EQ(list[0], Phyr(0, kPage, PhyrFlags::kAbsent));
+  EXPECT_EQ(list[1], Phyr(snapshot.AddressOf(memory.start() + kPage), kPage, PhyrFlags::kWritable));
+  EXPECT_EQ(list[2], Phyr(0, 2 * kPage, PhyrFlags::kAbsent));
+  EXPECT_TRUE(list[3].Has(PhyrFlags::kZeroPage)) << list[3].ToString();
+  EXPECT_EQ(list[4], list[3]);
 }
 
 TEST_F(ReadPhyrsTest, GoesAcrossMappingsAndHoles) {
   const Mapped memory(4 * kPage);
   std::memset(memory.data(), 1, memory.size());
   ASSERT_EQ(mprotect(memory.data() + kPage, kPage, PROT_READ), 0);
-  ASSERT_TRUE(ReadPhyrs(RangeOf(memory)).ok());  // What it maps for itself, before there is a hole.
+  { const Snapshot first(RangeOf(memory)); }  // What it maps for itself, before there is a hole.
   ASSERT_EQ(munmap(memory.data() + 2 * kPage, kPage), 0);
-  const auto list = ReadPhyrs(RangeOf(memory));
-  ASSERT_TRUE(list.ok()) << list.status();
-  ASSERT_EQ(list->size(), 4U);
-  ExpectTrue(*list, RangeOf(memory));
-  EXPECT_TRUE((*list)[0].Has(PhyrFlags::kWritable));
-  EXPECT_FALSE((*list)[1].Has(PhyrFlags::kWritable));
-  EXPECT_EQ((*list)[2], Phyr(0, kPage, PhyrFlags::kAbsent));
-  EXPECT_TRUE((*list)[3].placed());
+  const Snapshot snapshot(RangeOf(memory));
+  const PhyrList& list = snapshot.list();
+  ASSERT_EQ(list.size(), 4U);
+  ExpectTrue(snapshot, RangeOf(memory));
+  EXPECT_TRUE(list[0].Has(PhyrFlags::kWritable));
+  EXPECT_FALSE(list[1].Has(PhyrFlags::kWritable));
+  EXPECT_EQ(list[2], Phyr(0, kPage, PhyrFlags::kAbsent));
+  EXPECT_TRUE(list[3].placed());
 }
 
 TEST_F(ReadPhyrsTest, AddsWhatTheCallerKnows) {
@@ -134,10 +172,12 @@ bool TouchHuge(char* start) {
   madvise(start, kHugePage, MADV_HUGEPAGE);
   std::memset(start, 1, kHugePage);
   const auto first = reinterpret_cast<std::uintptr_t>(start);
+  const Snapshot snapshot({first, first + kHugePage});
+  const std::uint64_t address = snapshot.AddressOf(first);
   for (std::size_t at = 0; at < kHugePage; at += kPage) {
-    if (AddressOf(first + at) != AddressOf(first) + at) return false;
+    if (snapshot.AddressOf(first + at) != address + at) return false;
   }
-  return AddressOf(first) % kHugePage == 0;
+  return address % kHugePage == 0;
 }
 
 TEST_F(ReadPhyrsTest, TellsTransparentHugePagesFromSmallOnes) {
@@ -149,17 +189,17 @@ TEST_F(ReadPhyrsTest, TellsTransparentHugePagesFromSmallOnes) {
   std::memset(huge + kHugePage, 1, kPage);
   if (!TouchHuge(huge)) GTEST_SKIP() << "no transparent huge page was to be had";
   const auto start = reinterpret_cast<std::uintptr_t>(huge);
-  const auto list = ReadPhyrs({start - kPage, start + kHugePage + kPage});
-  ASSERT_TRUE(list.ok()) << list.status();
-  ASSERT_EQ(list->size(), 3U);
-  EXPECT_FALSE((*list)[0].Has(PhyrFlags::kHuge)) << (*list)[0].ToString();
-  EXPECT_EQ((*list)[1], Phyr(AddressOf(start), kHugePage, PhyrFlags::kHuge | PhyrFlags::kWritable));
-  EXPECT_FALSE((*list)[2].Has(PhyrFlags::kHuge)) << (*list)[2].ToString();
+  const Snapshot snapshot({start - kPage, start + kHugePage + kPage});
+  const PhyrList& list = snapshot.list();
+  ASSERT_EQ(list.size(), 3U);
+  EXPECT_FALSE(list[0].Has(PhyrFlags::kHuge)) << list[0].ToString();
+  EXPECT_EQ(list[1],
+            Phyr(snapshot.AddressOf(start), kHugePage, PhyrFlags::kHuge | PhyrFlags::kWritable));
+  EXPECT_FALSE(list[2].Has(PhyrFlags::kHuge)) << list[2].ToString();
 
-  const auto part = ReadPhyrs({start + 100, start + 200});
-  ASSERT_TRUE(part.ok());
-  EXPECT_THAT(part->entries(), ElementsAre(Phyr(AddressOf(start) + 100, 100,
-                                                PhyrFlags::kHuge | PhyrFlags::kWritable)));
+  const Snapshot part({start + 100, start + 200});
+  EXPECT_THAT(part.list().entries(), ElementsAre(Phyr(part.AddressOf(start + 100), 100,
+                                                      PhyrFlags::kHuge | PhyrFlags::kWritable)));
 }
 
 TEST_F(ReadPhyrsTest, KnowsHugetlbByItsMapping) {
@@ -168,10 +208,10 @@ TEST_F(ReadPhyrsTest, KnowsHugetlbByItsMapping) {
   if (mapped == MAP_FAILED) GTEST_SKIP() << "no huge page is set aside (vm.nr_hugepages)";
   std::memset(mapped, 1, kHugePage);
   const auto start = reinterpret_cast<std::uintptr_t>(mapped);
-  const auto list = ReadPhyrs({start, start + kHugePage});
-  ASSERT_TRUE(list.ok()) << list.status();
-  EXPECT_THAT(list->entries(), ElementsAre(Phyr(AddressOf(start), kHugePage,
-                                                PhyrFlags::kHuge | PhyrFlags::kWritable)));
+  const Snapshot snapshot({start, start + kHugePage});
+  EXPECT_THAT(snapshot.list().entries(),
+              ElementsAre(Phyr(snapshot.AddressOf(start), kHugePage,
+                               PhyrFlags::kHuge | PhyrFlags::kWritable)));
   munmap(mapped, kHugePage);
 }
 
@@ -184,12 +224,12 @@ TEST_F(ReadPhyrsTest, SaysWhatIsSwappedOut) {
   const auto swapped_bytes = [&] {
     std::memset(memory.data(), 7, memory.size());
     madvise(memory.data() + 8 * kPage, 48 * kPage, MADV_PAGEOUT);
-    const auto list = ReadPhyrs(RangeOf(memory));
-    EXPECT_TRUE(list.ok() && list->length() == memory.size()) << list.status();
-    ExpectTrue(*list, RangeOf(memory));
-    EXPECT_TRUE((*list)[0].placed());
+    const Snapshot snapshot(RangeOf(memory));
+    ExpectTrue(snapshot, RangeOf(memory));
+    EXPECT_TRUE(snapshot.list()[0].placed());
     std::uint64_t bytes = 0;
-    for (const Phyr& entry : *list) bytes += entry.Has(PhyrFlags::kSwapped) ? entry.length() : 0;
+    for (const Phyr& entry : snapshot.list())
+      bytes += entry.Has(PhyrFlags::kSwapped) ? entry.length() : 0;
     return bytes;
   };
   const auto start = std::chrono::steady_clock::now();
@@ -210,17 +250,17 @@ TEST_F(ReadPhyrsTest, ReadsAnotherProcess) {
   }
   std::uint64_t shared = 0;
   const auto start = std::chrono::steady_clock::now();
-  for (;;) {  // Until the child has written.
+  for (;;) {  // Until the child has written, and the kernel moves nothing meanwhile.
     const auto list = ReadPhyrs(RangeOf(memory), {.pid = child});
     ASSERT_TRUE(list.ok()) << list.status();
     ASSERT_EQ(list->length(), memory.size());
     shared = 0;
     std::uintptr_t at = memory.start();
     for (const Phyr& page : list->Pieces({.boundary = kPage, .max_length = kPage})) {
-      if (page.placed() && page.address() == AddressOf(at)) ++shared;
+      if (page.placed() && page.address() == EntryAddressOf(at)) ++shared;
       at += kPage;
     }
-    if (shared <= 8 || std::chrono::steady_clock::now() - start > std::chrono::seconds(30)) break;
+    if (shared == 8 || std::chrono::steady_clock::now() - start > std::chrono::seconds(30)) break;
   }
   EXPECT_EQ(shared, 8U);
   kill(child, SIGKILL);
@@ -296,7 +336,7 @@ TEST(ReadPhyrs, OfADevicesMemoryTheAddressIsSeldomKnown) {
   const auto list = ReadPhyrs({vvar->start + 10, vvar->start + kPage});
   ASSERT_TRUE(list.ok()) << list.status();
   ASSERT_EQ(list->size(), 1u);
-  const std::uint64_t shown = AddressOf(vvar->start + 10);
+  const std::uint64_t shown = EntryAddressOf(vvar->start + 10);
   if (shown != 0) {
     EXPECT_EQ((*list)[0], Phyr(shown, kPage - 10, PhyrFlags::kDevice));
     return;
@@ -334,9 +374,8 @@ TEST_F(ReadPhyrsTest, AgreesWithThePageMapForRandomMemory) {
   for (int i = 0; i < 40; ++i) {
     const std::uintptr_t start = memory.start() + random() % memory.size();
     const std::uintptr_t bytes = 1 + random() % (memory.start() + memory.size() - start);
-    const auto list = ReadPhyrs({start, start + bytes});
-    ASSERT_TRUE(list.ok()) << list.status();
-    ExpectTrue(*list, {start, start + bytes});
+    const Range range{start, start + bytes};
+    ExpectTrue(Snapshot(range), range);
   }
 }
 
