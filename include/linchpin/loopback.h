@@ -49,9 +49,9 @@ std::string_view ToString(Completion completion);
 // - It has no on-demand paging and no memory windows: Unimplemented.
 // - RLIMIT_MEMLOCK counts what the user's processes have pinned together, and on recent kernels
 //   8 KiB for each ring (one, and one more for each 64 registrations up to four).
-// - Kernels before 6.4 unpin up to a second after Deregister (or when another registration needs
-// the
-//   room). The keys are dead at once.
+// - Kernels before 6.4 unpin up to a second after Deregister, or when another registration needs
+//   the room. The keys are dead at once.
+// - Linux 6.1 does not take System V shared memory: Unimplemented, EOPNOTSUPP.
 //
 // In a forked child it is inert: Register is FailedPrecondition, a transfer ends in kGeneralError,
 // Deregister returns OK and does nothing, and destruction closes its descriptors.
