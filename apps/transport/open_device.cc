@@ -1,12 +1,10 @@
 // OpenDevice: finds a device by its name, or the best there is.
-#include <infiniband/verbs.h>
-
 #include <memory>
-#include <span>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 
+#include "apps/transport/device_list.h"
 #include "apps/transport/loopback_transport.h"
 #include "apps/transport/transport.h"
 #include "apps/transport/verbs_device.h"
@@ -15,25 +13,6 @@ namespace linchpin {
 namespace {
 
 constexpr char kLoopback[] = "loopback";
-
-// The RDMA devices of this moment. None, where the kernel has no RDMA at all.
-class DeviceList final {
- public:
-  DeviceList() : devices_(ibv_get_device_list(&count_)) {}
-  ~DeviceList() {
-    if (devices_ != nullptr) ibv_free_device_list(devices_);
-  }
-  DeviceList(const DeviceList&) = delete;
-  DeviceList& operator=(const DeviceList&) = delete;
-
-  std::span<ibv_device* const> all() const {
-    return {devices_, devices_ != nullptr ? static_cast<std::size_t>(count_) : 0};
-  }
-
- private:
-  int count_ = 0;
-  ibv_device** const devices_;
-};
 
 absl::StatusOr<std::shared_ptr<Device>> OpenBest(const DeviceList& list) {
   std::string reasons;

@@ -10,6 +10,7 @@
 
 #include "gtest/gtest.h"
 
+#include "apps/transport/device_list.h"
 #include "apps/transport/verbs_connection.h"
 #include "apps/transport/verbs_context.h"
 #include "linchpin/cache.h"
@@ -61,15 +62,13 @@ class VerbsScatter : public ::testing::Test {
   }
 
   void Open(const std::string& name) {
-    int count = 0;
-    ibv_device** const devices = ibv_get_device_list(&count);
-    for (int i = 0; i < count; ++i) {
-      if (name != ibv_get_device_name(devices[i])) continue;
-      auto context = VerbsContext::Open(devices[i]);
+    const DeviceList list;
+    for (ibv_device* const device : list.all()) {
+      if (name != ibv_get_device_name(device)) continue;
+      auto context = VerbsContext::Open(device);
       EXPECT_TRUE(context.ok()) << context.status();
       if (context.ok()) context_ = *std::move(context);
     }
-    if (devices != nullptr) ibv_free_device_list(devices);
   }
 
   // Odd lengths at odd addresses, leased.
