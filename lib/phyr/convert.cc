@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 
+#include "lib/phyr/unknown_address.h"
 #include "linchpin/phyr_convert.h"
 
 namespace linchpin {
@@ -51,7 +52,7 @@ absl::Status CheckWholePages(const PhyrList& list, std::size_t i, std::uint64_t 
   const std::uint64_t within = page_size - 1;
   const bool last = i + 1 == list.size();
   if (entry.Has(PhyrFlags::kUnknownAddress)) {
-    refused = "has no frame number that this process may see; read the list with CAP_SYS_ADMIN";
+    refused = internal::WhyUnknown(entry);
   } else if (entry.Has(kPlaceless)) {
     if (i != 0 && !last && (entry.length() & within) != 0) refused = "is no number of whole pages";
   } else if (i != 0 && (entry.address() & within) != 0) {

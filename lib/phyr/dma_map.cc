@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_format.h"
 
+#include "lib/phyr/unknown_address.h"
+
 namespace linchpin {
 namespace {
 
@@ -38,12 +40,8 @@ absl::Status CheckEntry(const PhyrList& list, std::size_t i, const DmaLimits& li
   const char* refused = nullptr;
   if (entry.Has(kPlaceless)) {
     refused = "is not in memory; pin it, and read the list after that";
-  } else if (entry.Has(PhyrFlags::kUnknownAddress) && entry.Has(PhyrFlags::kDevice)) {
-    refused =
-        "is a device's memory, whose address no page map shows; give its bus address, with "
-        "kBusAddress (a PCI device's is in /sys/bus/pci/devices/*/resource)";
   } else if (entry.Has(PhyrFlags::kUnknownAddress)) {
-    refused = "has no address that this process may see; read the list with CAP_SYS_ADMIN";
+    refused = internal::WhyUnknown(entry);
   } else if (entry.Has(PhyrFlags::kOnDemand)) {
     refused = "is held by nobody, so that it may be elsewhere in a moment; pin it";
   } else if (entry.Has(PhyrFlags::kZeroPage) && limits.device_writes) {
