@@ -65,9 +65,8 @@ struct PageFrames {
 
 // Frame numbers count pages of `page_size`; those of what is in no place are 0.
 // Returns: InvalidArgument for a page size that is none, and for more than 2^28 pages;
-// FailedPrecondition, naming the entry, for
-// one that begins or ends within a page, but for the list's own beginning and end, or whose address
-// is not known.
+// FailedPrecondition, naming the entry, for one that begins or ends within a page, but for the
+// list's own beginning and end, or whose address is not known.
 absl::StatusOr<PageFrames> ToPageFrames(const PhyrList& list, std::uint64_t page_size = 4096);
 
 // Returns: InvalidArgument when offset and length need another number of pages than there are, for
